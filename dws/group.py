@@ -1,0 +1,106 @@
+"""The permutation group of a weight space and its action on features.
+
+An element g gives every hidden axis an order of its neurons, ``g[axis]``: position i of the permuted
+axis holds neuron ``g[axis][i]``. One element may hold one order per network, ``[m, n]``, or one
+for all of them, ``[n]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dws.space import Features, WeightSpace
+
+Permutation = dict[str, Tensor]
+"""Name of a hidden axis -> order of its neurons, int64 ``[n]`` or ``[m, n]``."""
+
+
+def random_permutation(
+    space: WeightSpace,
+    generator: torch.Generator | None = None,
+    batch: int | None = None,
+) -> Permutation:
+    """Draw uniformly from the group.
+
+    Args:
+        space: whose hidden axes are permuted.
+        generator: source of randomness; its device is that of the result.
+        batch: None for one element ``[n]`` per axis, or m for independent ones ``[m, n]``.
+
+    Returns:
+        One order per hidden axis; empty where the space has none.
+    """
+    device = generator.device if generator is not None else None
+    rows = 1 if batch is None else batch
+    g: Permutation = {}
+    for axis in space.hidden:
+        # float64: ties, which would favour low indices, have probability 1e-13 at width 64
+        keys = torch.rand(
+            rows, space.sizes[axis], generator=generator, device=device, dtype=torch.float64
+        )
+        order = keys.argsort(dim=1)
+        g[axis] = order[0] if batch is None else order
+    return g
+
+
+def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> Features:
+    """Rename the hidden neurons: ``act(g, x)[..., i, ...] = x[..., g[axis][i], ...]``.
+
+    Args:
+        space: of the features.
+        g: an element of the group, one for all networks or one each.
+        features: name -> ``[m, *shape, c]``.
+
+    Returns:
+        Features of the same shapes. A network with the permuted weights is the same function.
+
+    Raises:
+        ValueError: features of another space, or an order whose length is not its axis's.
+    """
+    space.check(features)
+    for axis in space.hidden:
+        if axis not in g or g[axis].shape[-1] != space.sizes[axis]:
+            got = list(g[axis].shape) if axis in g else "nothing"
+            raise ValueError(f"axis {axis}: expected an order of {space.sizes[axis]}, got {got}")
+    return {
+        name: _reorder(x, [g.get(axis) for axis in space.axes[name]])
+        for name, x in ((name, features[name]) for name in space.names)
+    }
+
+
+def compose(g: Permutation, h: Permutation) -> Permutation:
+    """The element that acts as h first, then g: ``act(compose(g, h), x) = act(g, act(h, x))``."""
+    composed: Permutation = {}
+    for axis in g:
+        a, b = torch.broadcast_tensors(g[axis], h[axis])
+        composed[axis] = b.gather(-1, a)
+    return composed
+
+
+def inverse(g: Permutation) -> Permutation:
+    """The element that undoes g."""
+    return {axis: order.argsort(dim=-1) for axis, order in g.items()}
+
+
+def _reorder(x: Tensor, orders: list[Tensor | None]) -> Tensor:
+    """Index axes 1, 2, ... of ``x`` by the given orders (None: left as it is)."""
+    for dim, order in enumerate(orders, start=1):
+        if order is None:
+            continue
+        order = order.to(x.device)
+        if order.ndim == 1:
+            x = x.index_select(dim, order)
+        else:
+            shape = [1] * x.ndim
+            shape[0], shape[dim] = order.shape
+            x = x.gather(dim, order.view(shape).expand(-1, *_but(x, dim, order.shape[1])))
+    return x
+
+
+def _but(x: Tensor, dim: int, n: int) -> list[int]:
+    sizes = list(x.shape[1:])
+    sizes[dim - 1] = n
+    return sizes

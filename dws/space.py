@@ -1,0 +1,231 @@
+"""Weight spaces: named tensors over named axes, some of which are permutable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+Features = dict[str, Tensor]
+"""Name of a tensor of a space -> its features ``[m, *shape, c]`` for m networks and c channels."""
+
+
+@dataclass(frozen=True)
+class WeightSpace:
+    """The weights of one architecture: which tensors it has, over which axes.
+
+    A tensor is a tuple of axes. An axis of hidden neurons is permutable: renaming its neurons
+    everywhere leaves the network's function as it is. All other axes (inputs, outputs, taps of a
+    convolution) are fixed. The symmetry group is the product of the symmetric groups of the hidden
+    axes (Navon et al. 2023, eq. 4).
+
+    Args:
+        axes: name of each tensor -> names of its axes, in the order of
+            ``torch.nn.utils.parameters_to_vector``.
+        sizes: name of each axis -> its size, at least 1.
+        hidden: names of the permutable axes.
+
+    Raises:
+        ValueError: an axis without a size, a size below 1, a hidden axis that no tensor has, or one
+            that a tensor has twice (a square recurrent matrix has further equivariant maps, which
+            the enumeration in :mod:`dws.basis` would miss).
+    """
+
+    axes: Mapping[str, tuple[str, ...]]
+    sizes: Mapping[str, int]
+    hidden: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        used = {axis for axes in self.axes.values() for axis in axes}
+        if missing := sorted(used - set(self.sizes)):
+            raise ValueError(f"no size is given for the axes {missing}")
+        if small := {a: n for a, n in self.sizes.items() if n < 1}:
+            raise ValueError(f"every axis needs a size of at least 1, got {small}")
+        if unknown := sorted(set(self.hidden) - used):
+            raise ValueError(f"the hidden axes {unknown} belong to no tensor")
+        for name, axes in self.axes.items():
+            if len(set(axes)) < len(axes):
+                raise ValueError(
+                    f"tensor {name} has axes {axes}: an axis may appear once in a tensor "
+                    "(the basis of repeated axes is not enumerated)"
+                )
+
+    @classmethod
+    def mlp(cls, widths: Sequence[int]) -> WeightSpace:
+        """The space of a multi-layer perceptron with biases.
+
+        Args:
+            widths: neurons per layer, d_0 (inputs), d_1, ..., d_M (outputs); M >= 1.
+
+        Returns:
+            Tensors ``W1, b1, ..., WM, bM``; W_m has axes ``(n_m, n_{m-1})``, b_m has ``(n_m,)``;
+            hidden axes ``n1 .. n_{M-1}``.
+
+        Raises:
+            ValueError: fewer than two widths, or one below 1.
+        """
+        widths = tuple(int(d) for d in widths)
+        if len(widths) < 2 or min(widths) < 1:
+            raise ValueError(
+                f"widths {list(widths)}: an MLP needs at least an input and an output width, each "
+                "1 or more, for example [2, 32, 32, 1]"
+            )
+        depth = len(widths) - 1
+        axes: dict[str, tuple[str, ...]] = {}
+        for m in range(1, depth + 1):
+            axes[f"W{m}"] = (f"n{m}", f"n{m - 1}")
+            axes[f"b{m}"] = (f"n{m}",)
+        sizes = {f"n{k}": d for k, d in enumerate(widths)}
+        return cls(axes, sizes, tuple(f"n{k}" for k in range(1, depth)))
+
+    @classmethod
+    def from_module(cls, module: nn.Module) -> WeightSpace:
+        """The space of an ``nn.Sequential`` of ``nn.Linear`` layers and parameter-free modules.
+
+        Args:
+            module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``;
+                nested ``Sequential`` are read through.
+
+        Returns:
+            The space whose vectors are ``parameters_to_vector(module.parameters())``.
+
+        Raises:
+            ValueError: another layer with parameters, a linear layer without bias, widths that do
+                not chain, or no linear layer at all.
+        """
+        linears: list[nn.Linear] = []
+        for name, layer in _leaves(module):
+            if isinstance(layer, nn.Linear):
+                if layer.bias is None:
+                    raise ValueError(f"layer {name!r} is linear without bias; every layer needs one")
+                linears.append(layer)
+            elif any(True for _ in layer.parameters()):
+                raise ValueError(
+                    f"layer {name!r} is a {type(layer).__name__} with parameters; "
+                    "from_module reads nn.Linear layers and layers without parameters"
+                )
+        if not linears:
+            raise ValueError(f"{type(module).__name__} has no nn.Linear layer")
+        for before, after in zip(linears, linears[1:], strict=False):
+            if before.out_features != after.in_features:
+                raise ValueError(
+                    f"a linear layer with {before.out_features} outputs is followed by one with "
+                    f"{after.in_features} inputs; the layers must chain"
+                )
+        return cls.mlp([linears[0].in_features, *(layer.out_features for layer in linears)])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the tensors, in the order of the flat vector."""
+        return tuple(self.axes)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of one network's tensor."""
+        return {name: tuple(self.sizes[a] for a in axes) for name, axes in self.axes.items()}
+
+    @cached_property
+    def size(self) -> int:
+        """Number of weights of one network (1185 for 2-32-32-1)."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """d_0 .. d_M, where the space is that of an MLP.
+
+        Raises:
+            ValueError: it is not.
+        """
+        widths = [self.sizes[a] for a in sorted(self.sizes, key=lambda a: (len(a), a))]
+        if len(widths) < 2 or WeightSpace.mlp(widths) != self:
+            raise ValueError(f"{self!r} is not the space of an MLP")
+        return tuple(widths)
+
+    def hidden_axes(self, name: str) -> tuple[str, ...]:
+        """The permutable axes of one tensor, in its order."""
+        return tuple(a for a in self.axes[name] if a in self.hidden)
+
+    def fixed_axes(self, name: str) -> tuple[str, ...]:
+        """The other axes of one tensor, in its order."""
+        return tuple(a for a in self.axes[name] if a not in self.hidden)
+
+    def fixed_size(self, name: str) -> int:
+        """Product of the sizes of the fixed axes: entries per position on the hidden axes."""
+        return prod(self.sizes[a] for a in self.fixed_axes(name))
+
+    def split(self, theta: Tensor) -> Features:
+        """Cut flat weights into tensors.
+
+        Args:
+            theta: ``[m, size]`` (one channel) or ``[m, size, c]``.
+
+        Returns:
+            Name -> ``[m, *shape, c]``, views of ``theta``; the inverse of :meth:`flatten`.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if theta.ndim not in (2, 3) or theta.shape[1] != self.size:
+            raise ValueError(
+                f"expected weights [m, {self.size}] or [m, {self.size}, c] for {self}, "
+                f"got {list(theta.shape)}"
+            )
+        theta = theta if theta.ndim == 3 else theta.unsqueeze(-1)
+        parts = theta.split([prod(shape) for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.unflatten(1, shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def flatten(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Join tensors to flat weights.
+
+        Args:
+            features: name -> ``[m, *shape, c]``.
+
+        Returns:
+            ``[m, size, c]``, or ``[m, size]`` for one channel: one channel is plain weights, which
+            is what :meth:`split` takes and what networks are loaded from.
+
+        Raises:
+            ValueError: names or shapes of another space.
+        """
+        self.check(features)
+        flat = torch.cat(
+            [features[name].flatten(1, -2) for name in self.names],
+            dim=1,
+        )
+        return flat.squeeze(-1)
+
+    def check(self, features: Mapping[str, Tensor], channels: int | None = None) -> None:
+        """Raise ``ValueError``, naming the tensor, unless these are features of this space."""
+        if features.keys() != self.axes.keys():
+            raise ValueError(f"expected the tensors {list(self.names)}, got {list(features)}")
+        for name, shape in self.shapes.items():
+            got = tuple(features[name].shape)
+            if got[1:-1] != shape or (channels is not None and got[-1] != channels):
+                c = "c" if channels is None else channels
+                expected = ", ".join(str(d) for d in ("m", *shape, c))
+                raise ValueError(f"tensor {name}: expected [{expected}], got {list(got)}")
+
+    def __str__(self) -> str:
+        try:
+            return "the MLP " + "-".join(str(d) for d in self.widths)
+        except ValueError:
+            return f"the space of {', '.join(self.names)}"
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.axes.items()), tuple(self.sizes.items()), self.hidden))
+
+
+def _leaves(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers of nested ``Sequential`` modules, with their dotted names, in order."""
+    if not isinstance(module, nn.Sequential):
+        yield prefix or type(module).__name__, module
+        return
+    for name, child in module.named_children():
+        yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
