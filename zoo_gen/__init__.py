@@ -1,0 +1,44 @@
+"""Signals to fitted networks to Parquet shards."""
+
+from zoo_gen.errors import (
+    ConfigError,
+    CorruptShard,
+    DwszooError,
+    EngineError,
+    SourceError,
+    StorageError,
+    TrackingError,
+    TrainingError,
+    ZooError,
+)
+from zoo_gen.generate import Generated, LocalEngine, generate
+from zoo_gen.recipe import Fit, Recipe, Split, Zoo
+from zoo_gen.sources import AnySource, Digits, Idx, Signals
+from zoo_gen.store import Store
+from zoo_gen.zoo import ZooReader, open_zoo
+
+__all__ = [
+    "AnySource",
+    "ConfigError",
+    "CorruptShard",
+    "Digits",
+    "DwszooError",
+    "EngineError",
+    "Fit",
+    "Generated",
+    "Idx",
+    "LocalEngine",
+    "Recipe",
+    "Signals",
+    "SourceError",
+    "Split",
+    "StorageError",
+    "Store",
+    "TrackingError",
+    "TrainingError",
+    "Zoo",
+    "ZooError",
+    "ZooReader",
+    "generate",
+    "open_zoo",
+]

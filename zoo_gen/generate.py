@@ -1,0 +1,229 @@
+"""From a recipe and its signals to a zoo on disk.
+
+The shard contract: a shard is a pure function of (recipe, shard index), fitted by one task and
+published whole. That it exists means that it is done. So after any crash the same call fits what is
+missing and nothing else. The plain loop here specifies what every engine does; Ray's is in
+:mod:`zoo_gen.ray_engine`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from zoo_gen import shards
+from zoo_gen.errors import ZooError
+from zoo_gen.fit import fit_networks
+from zoo_gen.recipe import FORMAT, Recipe
+from zoo_gen.sources import Signals
+from zoo_gen.store import Store
+
+Progress = Callable[[int], None]
+"""Called with the number of networks fitted so far."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task needs to fit any shard of one zoo."""
+
+    store: Store
+    recipe: Recipe
+    signals: Signals
+    description: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """What a task tells of a shard it published."""
+
+    shard: int
+    rows: int
+    diverged: int
+
+
+class Engine(Protocol):
+    """Runs `fit_shard` for the given shards, in any order, and yields as they are published."""
+
+    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+        """Fit and publish these shards."""
+        ...
+
+
+@dataclass
+class Generated:
+    """What one call of `generate` did.
+
+    Attributes:
+        folder: of the zoo, below the root.
+        members: networks in the zoo.
+        fitted: networks that were fitted now; the others were there.
+        diverged: of those fitted now.
+    """
+
+    folder: str
+    members: int
+    fitted: int = 0
+    diverged: int = 0
+
+
+def generate(
+    store: Store,
+    recipe: Recipe,
+    signals: Signals,
+    engine: Engine,
+    progress: Progress = lambda done: None,
+) -> Generated:
+    """Fit whatever is missing of a zoo.
+
+    Args:
+        store: the root.
+        recipe: of the zoo.
+        signals: those of the recipe, limited as it says.
+        engine: who fits.
+        progress: called with the number of networks that are there, from 0 to ``recipe.members``.
+
+    Raises:
+        ZooError: the folder holds a zoo of another recipe.
+        StorageError: the root cannot be written.
+    """
+    description = describe(store, recipe)
+    store.sweep(f"{recipe.folder}/shards")
+    there = set(store.names(f"{recipe.folder}/shards"))
+    missing = [i for i in range(recipe.shards) if shard_name(i) not in there]
+    done = Generated(recipe.folder, recipe.members)
+    present = recipe.members - sum(len(recipe.rows(i)) for i in missing)
+    progress(present)
+    if not missing:
+        return done
+    store.check_writable(sum(len(recipe.rows(i)) for i in missing) * 4 * recipe.zoo.fit.space.size)
+    job = Job(store, recipe, signals, description)
+    for result in engine.fit(job, missing, lambda n: progress(present + n)):
+        done.fitted += result.rows
+        done.diverged += result.diverged
+    progress(recipe.members)
+    return done
+
+
+def describe(store: Store, recipe: Recipe) -> dict[str, Any]:
+    """The content of ``zoo.json``: as it stands, or written now.
+
+    Raises:
+        ZooError: it is there and tells of another recipe.
+    """
+    path = f"{recipe.folder}/zoo.json"
+    if store.exists(path):
+        description = read_description(store, recipe.folder)
+        if description.get("hash8") != recipe.hash8 or description.get("recipe") != recipe.as_dict():
+            raise ZooError(
+                f"{store.url(path)} was made by another recipe (hash {description.get('hash8')}, "
+                f"this one is {recipe.hash8}); move that folder away or choose another name"
+            )
+        return description
+    space = recipe.zoo.fit.space
+    description = {
+        "format": FORMAT,
+        "hash8": recipe.hash8,
+        "recipe": recipe.as_dict(),
+        "space": {"widths": list(space.widths), "size": space.size, "names": list(space.names)},
+        "members": recipe.members,
+        "shards": recipe.shards,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__.split("+")[0],
+            "numpy": np.__version__,
+        },
+    }
+    store.publish(path, json.dumps(description, indent=2).encode())
+    return description
+
+
+def read_description(store: Store, folder: str) -> dict[str, Any]:
+    """``zoo.json`` of a folder.
+
+    Raises:
+        ZooError: it is missing or not JSON.
+    """
+    path = f"{folder}/zoo.json" if folder else "zoo.json"
+    if not store.exists(path):
+        raise ZooError(f"{store.url(folder)} is not a zoo: it has no zoo.json")
+    try:
+        description = json.loads(store.read(path))
+    except ValueError as error:
+        raise ZooError(f"{store.url(path)} is not readable JSON ({error})") from error
+    if not isinstance(description, dict):
+        raise ZooError(f"{store.url(path)} does not describe a zoo")
+    return description
+
+
+def fit_shard(job: Job, shard: int, progress: Progress = lambda done: None) -> ShardDone:
+    """Fit one shard and publish it: the unit of work of every engine.
+
+    Args:
+        job: the zoo.
+        shard: which one.
+        progress: called with the number of its networks fitted so far.
+    """
+    torch.set_num_threads(1)  # several fitting processes with several threads each collapse
+    recipe, signals = job.recipe, job.signals
+    members = recipe.rows(shard)
+    row, view = np.divmod(members, recipe.zoo.views)
+    seeds = [recipe.member_seed(int(m)) for m in members]
+    counted = _Count(progress)
+    fitted = fit_networks(
+        recipe.zoo.fit, seeds, signals.coordinates, signals.targets(row), counted.add
+    )
+    diverged = fitted.diverged.numpy()
+    columns: shards.Columns = {
+        "member": members,
+        "signal": signals.index[row],
+        "view": view.astype(np.int32),
+        "split": recipe.zoo.split.assign(signals)[row],
+        "seed": np.array(seeds, np.int64),
+        "theta": fitted.theta.numpy(),
+        "loss": fitted.loss.numpy(),
+        "psnr": fitted.psnr.numpy(),
+        "steps": np.full(len(members), recipe.zoo.fit.steps, np.int32),
+        "status": np.where(diverged, "diverged", "ok"),
+        **{name: column[row] for name, column in signals.columns.items()},
+    }
+    data = shards.encode(columns, job.description)
+    job.store.publish(f"{recipe.folder}/shards/{shard_name(shard)}", data)
+    return ShardDone(shard, len(members), int(diverged.sum()))
+
+
+def shard_name(shard: int) -> str:
+    """File name of a shard."""
+    return f"part-{shard:05d}.parquet"
+
+
+class LocalEngine:
+    """One shard after another in this process, on one thread; needs no Ray."""
+
+    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+        """Fit and publish these shards in order."""
+        before, threads = 0, torch.get_num_threads()
+        try:
+            for shard in missing:
+                done = fit_shard(job, shard, lambda n, b=before: progress(b + n))  # type: ignore[misc]
+                before += done.rows
+                yield done
+        finally:
+            torch.set_num_threads(threads)
+
+
+@dataclass
+class _Count:
+    """Turns increments into a running total."""
+
+    tell: Progress
+    total: int = field(default=0)
+
+    def add(self, more: int) -> None:
+        self.total += more
+        self.tell(self.total)

@@ -1,0 +1,140 @@
+"""Generation as Ray tasks: the one door to Ray's core.
+
+A task fits one shard and publishes it itself, so that only a few bytes come back and a lost worker
+costs at most its shard. A bounded number is in flight, so that the driver's memory does not grow
+with the zoo.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from zoo_gen.errors import DwszooError, EngineError
+from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
+
+POLL_SECONDS = 0.3
+RETRIES = 3
+IN_FLIGHT_PER_CPU = 2
+
+
+@contextmanager
+def cluster(address: str | None = None, workers: int | None = None) -> Iterator[int]:
+    """A Ray session, started here or joined.
+
+    Args:
+        address: of a running cluster (``"auto"``, ``ray://host:port``), or None for a Ray of this
+            process's own, on loopback, that ends with the block.
+        workers: CPUs of a local Ray; None for all of this machine.
+
+    Yields:
+        Number of CPUs.
+
+    Raises:
+        EngineError: Ray cannot be started or reached.
+    """
+    if ray.is_initialized():  # somebody's session, a notebook's or a test's: used, not ended
+        yield int(ray.cluster_resources().get("CPU", 1))
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    local = {
+        "num_cpus": workers or os.cpu_count() or 1,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    try:
+        ray.init(address=address or "local", **quiet, **({} if address else local))
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EngineError(
+            f"{where} could not be reached or started: {reason}; "
+            "try --engine local, which needs no Ray"
+        ) from error
+    try:
+        yield int(ray.cluster_resources().get("CPU", 1))
+    finally:
+        ray.shutdown()
+
+
+class RayEngine:
+    """Shards as tasks of one CPU each, on the Ray session of :func:`cluster`."""
+
+    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+        """Fit and publish these shards, yielding them as they are done.
+
+        Raises:
+            EngineError: a shard's worker died more often than it is retried.
+        """
+        meter = _Meter.remote()  # type: ignore[attr-defined]
+        shared = ray.put(job)
+        bound = IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, running, done = iter(missing), {}, {}
+        try:
+            while True:
+                while len(running) < bound and (shard := next(waiting, None)) is not None:
+                    running[_fit_shard.remote(shared, shard, meter)] = shard
+                if not running:
+                    return
+                finished, _ = ray.wait(list(running), timeout=POLL_SECONDS)
+                for ref in finished:
+                    result = _result(ref, running.pop(ref))
+                    done[result.shard] = result.rows
+                    yield result
+                progress(sum({**_fitted(meter), **done}.values()))
+        finally:
+            # a failed shard, Ctrl-C or a consumer that stops: what runs is of no more use
+            for ref in running:
+                ray.cancel(ref, force=True)
+            ray.kill(meter)
+
+
+@ray.remote(num_cpus=1, max_retries=RETRIES)
+def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
+    return fit_shard(job, shard, lambda fitted: meter.tell.remote(shard, fitted))
+
+
+@ray.remote(num_cpus=0, max_restarts=-1)
+class _Meter:
+    """Networks fitted in each running shard, told by the workers while they fit."""
+
+    def __init__(self) -> None:
+        self.fitted: dict[int, int] = {}
+
+    def tell(self, shard: int, fitted: int) -> None:
+        self.fitted[shard] = fitted
+
+    def read(self) -> dict[int, int]:
+        return self.fitted
+
+
+def _fitted(meter: Any) -> dict[int, int]:
+    """What the meter knows; progress is a courtesy and never worth a failure."""
+    try:
+        fitted: dict[int, int] = ray.get(meter.read.remote(), timeout=5)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        return {}
+    return fitted
+
+
+def _result(ref: Any, shard: int) -> ShardDone:
+    """A task's result, or its error without Ray's wrapping."""
+    try:
+        result: ShardDone = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DwszooError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise EngineError(
+            f"shard {shard} was lost {RETRIES + 1} times ({type(error).__name__}): its workers die, "
+            "often for want of memory; use fewer --workers or smaller zoo.rows_per_shard"
+        ) from error
+    return result

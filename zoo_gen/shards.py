@@ -1,0 +1,94 @@
+"""Shards as Parquet bytes: the one door to pyarrow.
+
+Columns are those of the contract (README, "A zoo on disk"), the same in every zoo, then the task
+columns of its source. Encoding is deterministic: equal rows give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoo_gen.errors import CorruptShard
+
+KEY = b"dwszoo"
+Columns = dict[str, npt.NDArray[Any]]
+ROW_GROUP = 2048
+STATUS = ("ok", "diverged")
+
+
+def encode(columns: Columns, description: dict[str, Any]) -> bytes:
+    """One shard.
+
+    Args:
+        columns: of the contract, ``theta`` as float32 ``[rows, size]``.
+        description: the content of ``zoo.json``.
+    """
+    arrays: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        if name == "theta":
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        elif name in ("split", "status"):
+            arrays[name] = pa.array(values.tolist()).dictionary_encode()
+        elif name == "psnr":
+            arrays[name] = pa.array(values, mask=np.isnan(values))
+        else:
+            arrays[name] = pa.array(values)
+    metadata = {KEY: json.dumps(description, sort_keys=True).encode()}
+    table = pa.table(arrays).replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP,
+        compression="zstd",
+        use_dictionary=["split", "status"],
+        column_encoding={"theta.list.element": "BYTE_STREAM_SPLIT"},
+        write_page_checksum=True,
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def decode(
+    data: bytes, name: str, columns: list[str] | None = None
+) -> tuple[Columns, dict[str, Any]]:
+    """The columns and description of one shard, checksums verified.
+
+    Args:
+        data: the bytes of the file.
+        name: of the file, for messages.
+        columns: which to read; None for all but ``theta``.
+
+    Raises:
+        CorruptShard: the bytes are not a shard, or a checksum does not hold.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        table = file.read(columns or [n for n in file.schema_arrow.names if n != "theta"])
+        description = json.loads(table.schema.metadata[KEY])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CorruptShard(
+            f"{name} is corrupt ({reason}); delete it and run `dwszoo generate` again to fit it anew"
+        ) from error
+    return {name: _numpy(table.column(name)) for name in table.column_names}, description
+
+
+def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Rows as an array, a fixed-size list as ``[rows, size]``."""
+    if pa.types.is_fixed_size_list(column.type):
+        # flatten() of a chunk respects its offset and length
+        parts = [c.flatten().to_numpy(zero_copy_only=True) for c in column.chunks]
+        flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return flat.reshape(len(column), column.type.list_size)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values.astype(str) if values.dtype == object else values
