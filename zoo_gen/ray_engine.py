@@ -73,7 +73,7 @@ class RayEngine:
         Raises:
             EngineError: a shard's worker died more often than it is retried.
         """
-        meter = _Meter.remote()  # type: ignore[attr-defined]
+        meter = Meter.remote()  # type: ignore[attr-defined]
         shared = ray.put(job)
         bound = IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting, running, done = iter(missing), {}, {}
@@ -102,17 +102,17 @@ def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
-class _Meter:
-    """Networks fitted in each running shard, told by the workers while they fit."""
+class Meter:
+    """What workers tell of their progress while they work: the last value under each key."""
 
     def __init__(self) -> None:
-        self.fitted: dict[int, int] = {}
+        self.told: dict[Any, Any] = {}
 
-    def tell(self, shard: int, fitted: int) -> None:
-        self.fitted[shard] = fitted
+    def tell(self, key: Any, value: Any) -> None:
+        self.told[key] = value
 
-    def read(self) -> dict[int, int]:
-        return self.fitted
+    def read(self) -> dict[Any, Any]:
+        return self.told
 
 
 def _fitted(meter: Any) -> dict[int, int]:

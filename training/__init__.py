@@ -1,0 +1,1 @@
+"""Learning on the weights of a zoo."""

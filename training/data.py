@@ -1,0 +1,98 @@
+"""A zoo as tensors: weights, targets, and which networks belong to which split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dws import WeightSpace
+from zoo_gen import TrainingError, ZooReader
+from zoo_gen.recipe import SPLITS
+
+
+@dataclass(frozen=True)
+class WeightData:
+    """The networks of a zoo that training may use.
+
+    Attributes:
+        space: their weight space.
+        theta: float32 ``[n, size]``.
+        target: int64 ``[n]``, the class of each network's signal.
+        member: int64 ``[n]``, index in the zoo.
+        rows: split -> int64 indices into the above.
+        classes: number of classes; every class occurs in training.
+        left_out: networks that diverged while they were fitted.
+    """
+
+    space: WeightSpace
+    theta: Tensor
+    target: Tensor
+    member: Tensor
+    rows: dict[str, Tensor]
+    classes: int
+    left_out: int
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+        """The training networks in a fresh order, each once: rows of global batches.
+
+        The order depends on the seed and epoch alone, so that a resumed run and any number of
+        workers see the same batches.
+        """
+        train = self.rows["train"]
+        order = torch.randperm(len(train), generator=generator("order", seed, epoch))
+        yield from train[order].split(batch_size)
+
+
+def load(zoo: ZooReader, column: str = "label") -> WeightData:
+    """Read a whole zoo once, checksums verified.
+
+    Args:
+        zoo: a complete zoo.
+        column: the task column that is to be predicted.
+
+    Raises:
+        ZooError: shards are missing or corrupt.
+        TrainingError: the zoo lacks the column, or a split or class is empty.
+    """
+    columns = zoo.columns()
+    if column not in columns:
+        raise TrainingError(f"{zoo.url} has no column {column!r}; it has {', '.join(columns)}")
+    good = columns["status"] == "ok"
+    rows = {
+        name: torch.from_numpy(np.flatnonzero(columns["split"][good] == name)) for name in SPLITS
+    }
+    if empty := [name for name, index in rows.items() if len(index) == 0]:
+        raise TrainingError(
+            f"{zoo.url}: no network of the {' and '.join(empty)} split is left "
+            f"({int((~good).sum())} of {len(good)} diverged while they were fitted)"
+        )
+    target = torch.from_numpy(columns[column][good].astype(np.int64))
+    classes = int(target.max()) + 1
+    if len(known := torch.unique(target[rows["train"]])) < 2:
+        raise TrainingError(
+            f"{zoo.url}: the training split has one class ({int(known[0])}); use more signals"
+        )
+    if strangers := sorted(set(target.tolist()) - set(known.tolist())):
+        raise TrainingError(
+            f"{zoo.url}: the training split has no network of class {strangers}; use more signals"
+        )
+    return WeightData(
+        zoo.space,
+        zoo.theta()[torch.from_numpy(good)],
+        target,
+        torch.from_numpy(columns["member"][good]),
+        rows,
+        classes,
+        int((~good).sum()),
+    )
+
+
+def generator(purpose: str, *numbers: int) -> torch.Generator:
+    """Randomness that depends on its purpose and these numbers alone."""
+    entropy = [*purpose.encode(), *numbers]
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)

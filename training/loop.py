@@ -1,0 +1,251 @@
+"""The training loop: one function that reads top to bottom. Needs torch alone.
+
+It runs as it is in one process, and as one of several under an initialised ``torch.distributed``
+process group (Ray Train sets one up; ``torchrun`` would do). Each global batch is cut into one slice
+per worker, so the number of workers changes results by rounding only (and dropout's draws).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from dws import WeightSpace, act, random_permutation
+from training.data import WeightData, generator
+from training.models import Network, check_positive
+from zoo_gen import ConfigError, TrainingError
+
+State = dict[str, Any]
+WARMUP_STEPS = 100
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained: AdamW, linear warm-up, then a cosine to zero.
+
+    Attributes:
+        epochs: passes over the training networks.
+        batch_size: networks per step, over all workers.
+        learning_rate: peak of the schedule.
+        weight_decay: of AdamW.
+        augment: ``"permutation"`` permutes the hidden neurons of each network afresh in each step.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    augment: Literal["none", "permutation"] = "none"
+
+    def __post_init__(self) -> None:
+        check_positive("epochs", self.epochs)
+        check_positive("batch_size", self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay: got {self.weight_decay}, expected 0 or more")
+
+
+class Checkpoints(Protocol):
+    """Where the state of a training is kept while it runs. Every worker calls, rank 0 provides."""
+
+    def load(self) -> State | None:
+        """The last saved state, or None at the first start."""
+        ...
+
+    def save(self, state: State | None) -> None:
+        """Keep this state (None on workers other than the first)."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """What training gave.
+
+    Attributes:
+        model: with the weights of the best validation epoch, in evaluation mode.
+        best_epoch: counted from 1.
+        history: per epoch: train_loss, val_loss, val_accuracy, learning_rate, seconds, networks_per_second.
+        test: ``accuracy`` and ``loss`` of that model on the test split, evaluated once.
+        predictions: int64 ``[test networks]``, its classes.
+    """
+
+    model: nn.Module
+    best_epoch: int
+    history: list[dict[str, float]]
+    test: dict[str, float]
+    predictions: Tensor = field(repr=False)
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """The epoch's record that was best."""
+        return self.history[self.best_epoch - 1]
+
+
+def train(
+    network: Network,
+    data: WeightData,
+    settings: Training,
+    seed: int,
+    checkpoints: Checkpoints,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None,
+    device: str = "cpu",
+) -> Outcome:
+    """Train one model; keep the epoch with the best validation accuracy (then the lowest loss).
+
+    Args:
+        network: what to build.
+        data: the networks to learn from.
+        settings: optimisation.
+        seed: of initialisation, order and augmentation; never of the split.
+        checkpoints: where to resume from and save to.
+        on_epoch: called on the first worker after each epoch (from 1) with its record.
+        device: of the model and batches.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    rank, workers = worker()
+    torch.manual_seed(seed)
+    model = network.build(data.space, data.classes)
+    cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
+    model.to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    per_epoch = math.ceil(len(data.rows["train"]) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate(step, per_epoch * settings.epochs)
+    )
+    history: list[dict[str, float]] = []
+    best: State = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "model": {}}
+    if (saved := checkpoints.load()) is not None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        history, best = saved["history"], saved["best"]
+    trained = DistributedDataParallel(model) if workers > 1 else model
+
+    for epoch in range(len(history) + 1, settings.epochs + 1):
+        started, loss_sum = time.perf_counter(), torch.zeros((), device=device)
+        torch.manual_seed(int(generator("dropout", seed, epoch, rank).initial_seed()))
+        trained.train()
+        augmentation = generator("augmentation", seed, epoch)
+        for rows in data.batches(settings.batch_size, seed, epoch):
+            theta = data.theta[rows]
+            if settings.augment == "permutation":
+                theta = permuted(data.space, theta, augmentation)
+            mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
+            logits = trained(theta[mine].to(device))
+            target = data.target[rows[mine]].to(device)
+            loss = cross_entropy(logits, target, reduction="sum") / len(rows)
+            optimizer.zero_grad()
+            (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
+            optimizer.step()
+            schedule.step()
+            loss_sum += loss.detach() * len(rows)
+        seconds = time.perf_counter() - started
+        networks = len(data.rows["train"])
+        train_loss = summed(loss_sum).item() / networks
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"the loss is {train_loss} in epoch {epoch}: the model diverged; "
+                "lower training.learning_rate"
+            )
+        score, _ = evaluate(model, data, "val", device)
+        history.append(
+            {
+                "train_loss": train_loss,
+                "val_loss": score["loss"],
+                "val_accuracy": score["accuracy"],
+                "learning_rate": schedule.get_last_lr()[0],
+                "seconds": seconds,
+                "networks_per_second": networks / seconds,
+            }
+        )
+        if (score["accuracy"], -score["loss"]) > (best["accuracy"], -best["loss"]):
+            best = {**score, "epoch": epoch, "model": copy.deepcopy(model.state_dict())}
+        checkpoints.save(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "history": history,
+                "best": best,
+            }
+            if rank == 0
+            else None
+        )
+        if rank == 0:
+            on_epoch(epoch, history[-1])
+
+    model.load_state_dict(best["model"])
+    test, predictions = evaluate(model, data, "test", device)
+    return Outcome(model.cpu().eval(), best["epoch"], history, test, predictions)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, data: WeightData, split: str, device: str = "cpu"
+) -> tuple[dict[str, float], Tensor]:
+    """Accuracy and cross-entropy over one split, each worker taking its share.
+
+    Returns:
+        ``{"accuracy", "loss"}`` and the predicted classes, int64 ``[networks of the split]``.
+    """
+    rank, workers = worker()
+    model.eval()
+    rows = data.rows[split]
+    mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
+    loss = torch.zeros((), device=device, dtype=torch.float64)
+    predicted = torch.zeros(len(rows), dtype=torch.int64, device=device)
+    for at in torch.arange(len(rows))[mine].split(EVALUATION_BATCH):
+        logits = model(data.theta[rows[at]].to(device))
+        loss += cross_entropy(logits, data.target[rows[at]].to(device), reduction="sum")
+        predicted[at] = logits.argmax(1)
+    loss, predicted = summed(loss), summed(predicted).cpu()
+    correct = (predicted == data.target[rows]).sum().item()
+    return {"accuracy": correct / len(rows), "loss": loss.item() / len(rows)}, predicted
+
+
+def permuted(space: WeightSpace, theta: Tensor, source: torch.Generator) -> Tensor:
+    """The same functions, ``[m, size]``, the neurons of each in an order of its own."""
+    g = random_permutation(space, source, batch=len(theta))
+    return space.flatten(act(space, g, space.split(theta)))
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the peak learning rate: a linear warm-up, then half a cosine."""
+    warmup = min(WARMUP_STEPS, steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def worker() -> tuple[int, int]:
+    """Rank of this process and number of processes."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all workers."""
+    if worker()[1] > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def any_worker(flag: bool, device: str = "cpu") -> bool:
+    """Whether the flag is set on any worker; every worker asks."""
+    return bool(summed(torch.tensor(int(flag), device=device)).item())

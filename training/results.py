@@ -1,0 +1,153 @@
+"""A trained model on disk: what was asked (a job), and what came of it (a result).
+
+Like a shard, a result is published whole and once: that ``result.json`` exists means that the job
+is done. Its folder's name ends in a hash of everything that changes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from training.loop import Outcome, Training
+from training.models import AnyNetwork
+from zoo_gen import StorageError, Store
+from zoo_gen.recipe import hash8, hashed
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model with one seed on one zoo.
+
+    Attributes:
+        config: name of the config, for people.
+        model: name of the model in the config, for people.
+        network: what is built.
+        training: how it is trained.
+        seed: of initialisation, order and augmentation.
+        zoo: folder of the zoo below the root; it ends in the zoo's hash.
+        column: the task column that is predicted.
+    """
+
+    config: str
+    model: str
+    network: AnyNetwork
+    training: Training
+    seed: int
+    zoo: str
+    column: str = "label"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the result, as plain data."""
+        return {
+            "network": hashed(self.network),
+            "training": hashed(self.training),
+            "seed": self.seed,
+            "zoo": self.zoo.rsplit("-", 1)[-1],
+            "column": self.column,
+        }
+
+    @property
+    def hash8(self) -> str:
+        """Eight hexadecimal digits over the settings."""
+        return hash8({"format": FORMAT, **self.settings})
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.model} seed {self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Where the result lies below the root."""
+        return f"models/{self.config}-{self.model}-seed{self.seed}-{self.hash8}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job.
+
+    Attributes:
+        parameters: weights of the model.
+        best_epoch: counted from 1.
+        history: a record per epoch.
+        test: accuracy and loss on the test split.
+        predictions: class of each test network, in the order of the zoo.
+        left_out: networks of the zoo that had diverged.
+        workers: processes that trained.
+    """
+
+    parameters: int
+    best_epoch: int
+    history: list[dict[str, float]]
+    test: dict[str, float]
+    predictions: list[int]
+    left_out: int
+    workers: int
+
+    @classmethod
+    def of(cls, outcome: Outcome, left_out: int, workers: int) -> Result:
+        """From what the loop gave."""
+        return cls(
+            sum(p.numel() for p in outcome.model.parameters()),
+            outcome.best_epoch,
+            outcome.history,
+            outcome.test,
+            outcome.predictions.tolist(),
+            left_out,
+            workers,
+        )
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """The record of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The final metrics, as they are tracked."""
+        return {
+            "test_accuracy": self.test["accuracy"],
+            "test_loss": self.test["loss"],
+            "best_val_accuracy": self.validation["val_accuracy"],
+            "best_epoch": float(self.best_epoch),
+            "train_seconds": sum(record["seconds"] for record in self.history),
+            "parameters": float(self.parameters),
+        }
+
+
+def publish(store: Store, job: Job, result: Result, weights: dict[str, Tensor]) -> None:
+    """Write the model, then the result that declares it done."""
+    tensors = {name: value.contiguous() for name, value in weights.items()}
+    store.publish(f"{job.folder}/model.safetensors", save(tensors, {"job": job.hash8}))
+    record = {"job": job.settings, "versions": {"torch": torch.__version__}, **vars(result)}
+    store.publish(f"{job.folder}/result.json", json.dumps(record, indent=1).encode())
+
+
+def done(store: Store, job: Job) -> bool:
+    """Whether the job has a result."""
+    return store.exists(f"{job.folder}/result.json")
+
+
+def read(store: Store, job: Job) -> Result:
+    """The result of a job that is done.
+
+    Raises:
+        StorageError: it cannot be read or is not a result.
+    """
+    path = f"{job.folder}/result.json"
+    try:
+        record = json.loads(store.read(path))
+        return Result(**{name: record[name] for name in Result.__dataclass_fields__})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{store.url(path)} is not a result ({error!r}); delete its folder to train it anew"
+        ) from error

@@ -1,0 +1,136 @@
+"""Do jobs: load the zoo, train, publish, track. The plain loop that every engine runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from training import loop, results
+from training.data import WeightData, load
+from training.loop import Checkpoints, State
+from training.results import Job, Result
+from training.tracking import ChildRun, Tracking
+from zoo_gen import DwszooError, Store, ZooReader
+
+Tell = Callable[[Job, int, dict[str, float]], None]
+"""Called after each epoch of a job, from 1, with its record."""
+
+
+def run_job(
+    store: Store,
+    job: Job,
+    tracking: Tracking,
+    checkpoints: Checkpoints,
+    tell: Tell = lambda job, epoch, record: None,
+    device: str = "cpu",
+) -> None:
+    """Train one job, publish its result, finish its run. Every worker calls; the first one writes.
+
+    Raises:
+        DwszooError: what the zoo, the loop or the store raise.
+    """
+    rank, workers = loop.worker()
+    run: ChildRun | None = None
+    with together(device):
+        data, zoo = zoo_data(store, job.zoo, job.column)
+        if rank == 0:
+            run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
+
+    def on_epoch(epoch: int, record: dict[str, float]) -> None:
+        assert run is not None
+        run.epoch(epoch, record)
+        tell(job, epoch, record)
+
+    outcome = loop.train(
+        job.network, data, job.training, job.seed, checkpoints, on_epoch, device
+    )
+    with together(device):
+        if run is not None:
+            result = Result.of(outcome, data.left_out, workers)
+            results.publish(store, job, result, outcome.model.state_dict())
+            run.finish(result, outcome.model, data.theta)
+
+
+@contextmanager
+def together(device: str) -> Iterator[None]:
+    """A step that may fail on one worker: if it does, it fails on all, and none waits for another.
+
+    Raises:
+        DwszooError: the worker's own error.
+        OtherWorkerFailed: on workers without one.
+    """
+    failure: DwszooError | None = None
+    try:
+        yield
+    except DwszooError as error:
+        failure = error
+    if loop.any_worker(failure is not None, device):
+        raise failure or OtherWorkerFailed("another worker failed")
+
+
+class OtherWorkerFailed(DwszooError):
+    """Another worker has the error to tell."""
+
+
+def track_again(store: Store, job: Job, tracking: Tracking) -> None:
+    """Write a result that is on disk into a tracking store that lacks it."""
+    from safetensors.torch import load as load_tensors
+
+    data, zoo = zoo_data(store, job.zoo, job.column)
+    model = job.network.build(data.space, data.classes)
+    model.load_state_dict(load_tensors(store.read(f"{job.folder}/model.safetensors")))
+    run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
+    run.finish(results.read(store, job), model.eval(), data.theta)
+
+
+@cache
+def zoo_data(store: Store, folder: str, column: str) -> tuple[WeightData, ZooReader]:
+    """A zoo in memory, read once per process."""
+    zoo = ZooReader(store, folder)
+    return load(zoo, column), zoo
+
+
+def run_locally(
+    store: Store, jobs: list[Job], tracking: Tracking, tell: Tell, device: str = "cpu"
+) -> None:
+    """One job after another in this process, resuming from files; needs no Ray."""
+    for job in jobs:
+        place = FileCheckpoints(store.local(f"checkpoints/local-{job.hash8}.pt"), job)
+        run_job(store, job, tracking, place, tell, device)
+        place.file.unlink(missing_ok=True)
+
+
+class FileCheckpoints:
+    """Checkpoints in one local file, replaced atomically after each epoch."""
+
+    def __init__(self, file: Path, job: Job) -> None:
+        self.file, self.job = file, job
+
+    def load(self) -> State | None:
+        """What was saved last, if it is of this job."""
+        return decode_state(self.file.read_bytes(), self.job) if self.file.exists() else None
+
+    def save(self, state: State | None) -> None:
+        """Replace the file."""
+        if state is not None:
+            Store(str(self.file.parent)).publish(self.file.name, encode_state(state, self.job))
+
+
+def encode_state(state: State, job: Job) -> bytes:
+    """A training state as bytes."""
+    buffer = io.BytesIO()
+    torch.save({"job": job.hash8, **state}, buffer)
+    return buffer.getvalue()
+
+
+def decode_state(data: bytes, job: Job) -> State | None:
+    """A training state of this job, or None if the bytes are another's."""
+    state: State = torch.load(io.BytesIO(data), weights_only=True)
+    return state if state.pop("job") == job.hash8 else None
+
+
