@@ -18,8 +18,8 @@ class DwszooError(Exception):
     """Base of all errors whose message is meant for the user."""
 
 
-class ConfigError(DwszooError):
-    """A configuration key, value or option is wrong."""
+class ConfigError(DwszooError, ValueError):
+    """A configuration key, value or option is wrong. Begins with the key, as its owner knows it."""
 
 
 class SourceError(DwszooError):

@@ -43,12 +43,12 @@ class Fit:
     def __post_init__(self) -> None:
         if len(self.widths) < 3 or min(self.widths) < 1:
             raise ConfigError(
-                f"zoo.fit.widths: got {list(self.widths)}, expected input, one or more hidden and "
+                f"widths: got {list(self.widths)}, expected input, one or more hidden and "
                 "output widths, each 1 or more, for example [2, 32, 32, 1]"
             )
-        _at_least("zoo.fit.steps", self.steps, 1)
-        _positive("zoo.fit.learning_rate", self.learning_rate)
-        _positive("zoo.fit.w0", self.w0)
+        _at_least("steps", self.steps, 1)
+        _positive("learning_rate", self.learning_rate)
+        _positive("w0", self.w0)
 
     @property
     def space(self) -> WeightSpace:
@@ -75,7 +75,7 @@ class Split:
 
     def __post_init__(self) -> None:
         for name in SPLITS:
-            _at_least(f"zoo.split.{name}", getattr(self, name), 1)
+            _at_least(name, getattr(self, name), 1)
 
     def assign(self, signals: Signals) -> npt.NDArray[np.str_]:
         """The split of each signal.
@@ -124,8 +124,8 @@ class Zoo:
     rows_per_shard: int = 512
 
     def __post_init__(self) -> None:
-        _at_least("zoo.views", self.views, 1)
-        _at_least("zoo.rows_per_shard", self.rows_per_shard, 1)
+        _at_least("views", self.views, 1)
+        _at_least("rows_per_shard", self.rows_per_shard, 1)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class ZooReader:
 
     def missing(self) -> list[str]:
         """Names of shards that are not there."""
-        there = set(self.store.names(self._path("shards")))
+        there = set(self.store.names(self.path("shards")))
         return [n for n in map(shard_name, range(self._shards)) if n not in there]
 
     def columns(self, names: list[str] | None = None) -> shards.Columns:
@@ -94,7 +94,8 @@ class ZooReader:
         """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``."""
         return render(self.fit, theta, coordinates)
 
-    def _path(self, path: str) -> str:
+    def path(self, path: str) -> str:
+        """A path of the zoo as one of its store."""
         return f"{self.folder}/{path}" if self.folder else path
 
     def _read(self, names: list[str] | None) -> Iterator[shards.Columns]:
@@ -107,7 +108,7 @@ class ZooReader:
             yield from pool.map(lambda i: self._shard(i, names), range(self._shards))
 
     def _shard(self, shard: int, names: list[str] | None) -> shards.Columns:
-        path = self._path(f"shards/{shard_name(shard)}")
+        path = self.path(f"shards/{shard_name(shard)}")
         name = self.store.url(path)
         wanted = None if names is None else sorted({*names, "member"})
         columns, description = shards.decode(self.store.read(path), name, wanted)

@@ -1,0 +1,1 @@
+"""Configuration, command line, the steps of a run, reports."""

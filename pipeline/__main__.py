@@ -1,0 +1,5 @@
+"""``python -m pipeline`` is ``dwszoo``."""
+
+from pipeline.cli import main
+
+main()

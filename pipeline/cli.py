@@ -1,0 +1,251 @@
+"""The command line. Exit status: 0, 1 (it failed), 2 (bad usage or config), 130 (interrupted)."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+DEFAULT_ROOT = "./dwszoo-data"
+INTERRUPTED = 130
+
+root_option = click.option(
+    "--root",
+    default=DEFAULT_ROOT,
+    show_default=True,
+    metavar="PATH|s3://...",
+    help="Where zoos, models, reports and runs are kept.",
+)
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments of every command that takes a config."""
+    for option in (
+        debug_option,
+        click.option("--workers", type=click.IntRange(min=1), help="Processes (default: CPUs)."),
+        click.option(
+            "--engine",
+            type=click.Choice(["ray", "local"]),
+            default="ray",
+            show_default=True,
+            help="Ray, or this process alone.",
+        ),
+        click.option("--address", help="A running Ray cluster (default: a local Ray)."),
+        click.option("--limit", type=int, metavar="N", help="Use the first N signals only."),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change one key of the config, such as zoo.views=2. Repeatable.",
+        ),
+        root_option,
+        click.argument("config"),
+    ):
+        command = option(command)
+    return command
+
+
+class Suggesting(click.Group):
+    """A group that names the nearest command."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As in click, with a suggestion."""
+        import difflib
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            known = ", ".join(self.commands)
+            raise click.UsageError(f"No command {args[0]!r}.{hint} Commands: {known}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dwszoo")
+def cli() -> None:
+    """Zoos of small neural networks, and networks that learn on their weights.
+
+    \b
+    dwszoo configs            what can be run
+    dwszoo run digits         everything, from images to a tracked table
+
+    CONFIG is the name of a built-in config or a YAML file. The same command run again skips what
+    is done and continues what is not.
+    """
+
+
+def _run(
+    config: str,
+    root: str,
+    changes: tuple[str, ...],
+    limit: int | None,
+    address: str | None,
+    engine: str,
+    workers: int | None,
+) -> Any:
+    """A `pipeline.steps.Run` of the options."""
+    from pipeline.config import load
+    from pipeline.steps import Run, Workplace
+    from zoo_gen import Store
+
+    parsed, text = load(config, changes, limit)
+    place = Workplace(Store(root), engine, address, workers)  # type: ignore[arg-type]
+    return Run(parsed, text, place)
+
+
+@cli.command()
+@config_options
+def run(**options: Any) -> None:
+    """Generate the zoo, train every model and seed, report.
+
+    \b
+    dwszoo run digits
+    dwszoo run mnist --set source.path=DIR --limit 2000
+    """
+    job = _run(**options)
+    with job.place:
+        job.generate()
+        job.train()
+        _report(job)
+
+
+@cli.command()
+@config_options
+def generate(**options: Any) -> None:
+    """Generate the zoo only: fit what is missing of it.
+
+    \b
+    dwszoo generate digits --set zoo.views=2
+    """
+    job = _run(**options)
+    with job.place:
+        job.generate()
+    click.echo(job.place.store.url(job.recipe.folder))
+
+
+@cli.command()
+@config_options
+def train(**options: Any) -> None:
+    """Train every model and seed that is not trained yet (needs the zoo).
+
+    \b
+    dwszoo train digits
+    """
+    job = _run(**options)
+    with job.place:
+        job.train()
+
+
+@cli.command()
+@config_options
+def report(**options: Any) -> None:
+    """Show the table of what was tracked, and draw it.
+
+    \b
+    dwszoo report digits
+    """
+    job = _run(**options)
+    with job.place:
+        _report(job)
+
+
+@cli.command()
+@click.argument("zoo")
+@root_option
+@debug_option
+def inspect(zoo: str, root: str) -> None:
+    """Tell what is in a zoo: counts, errors, weights, size; verifies every checksum.
+
+    ZOO is the folder of a zoo, or its name (or the start of it) below the root.
+
+    \b
+    dwszoo inspect digits
+    dwszoo inspect s3://bucket/prefix/zoos/digits-1a2b3c4d
+    """
+    from pipeline.inspect import describe, find
+    from zoo_gen import Store
+
+    Console().print(describe(find(Store(root), zoo)))
+
+
+@cli.command()
+@debug_option
+def configs() -> None:
+    """List the built-in configs.
+
+    \b
+    dwszoo configs
+    """
+    import yaml
+
+    from pipeline.config import built_in
+
+    known = built_in()
+    for name, file in known.items():
+        description = yaml.safe_load(file.read_text())["description"]
+        click.echo(f"{name:<{max(map(len, known))}}  {description}")
+    click.echo(f"\nfiles: {next(iter(known.values())).parent}")
+
+
+def _report(job: Any) -> None:
+    from pipeline.report import rows, table, write
+
+    found = rows(job)
+    file = write(job, found)
+    job.tracking.end()
+    console = Console()
+    console.print(table(job, found))
+    click.echo(f"zoo     {job.place.store.url(job.recipe.folder)}")
+    click.echo(f"report  {file}")
+    click.echo(f"MLflow  {_mlflow_command(job.tracking.uri)}")
+
+
+def _mlflow_command(uri: str) -> str:
+    """How to look at the runs."""
+    if uri.startswith("http"):
+        return f"open {uri}"
+    return f"mlflow ui --backend-store-uri {uri} --port {_free_port(5000)}"
+
+
+def _free_port(first: int) -> int:
+    """The first port from here on that nobody listens on."""
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    return first
+
+
+def main() -> None:
+    """Run the command line; every foreseen failure is one line and an exit status."""
+    sys.exit(status(sys.argv[1:]))
+
+
+def status(arguments: list[str]) -> int:
+    """Run a command and give its exit status."""
+    from zoo_gen.errors import ConfigError, DwszooError
+
+    try:
+        cli.main(arguments, prog_name="dwszoo", standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"dwszoo: {error.format_message()}", err=True)
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"try: {error.ctx.command_path} --help", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\ndwszoo: interrupted; the same command continues where it stopped", err=True)
+        return INTERRUPTED
+    except DwszooError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"dwszoo: {error}", err=True)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0

@@ -1,0 +1,201 @@
+"""The steps of a run. Each is content-addressed: what is done is found by its hash and skipped."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from pipeline.config import Config
+from pipeline.progress import Bar
+from training import results
+from training.results import Job
+from zoo_gen import (
+    Generated,
+    LocalEngine,
+    Recipe,
+    Signals,
+    StorageError,
+    Store,
+    TrainingError,
+    generate,
+)
+from zoo_gen.recipe import hash8
+
+if TYPE_CHECKING:
+    from training.tracking import Tracking
+
+
+@dataclass
+class Workplace:
+    """Where and how a command works; nothing in it changes a result.
+
+    Attributes:
+        store: the root.
+        engine: ``"ray"``, or ``"local"`` for this process alone.
+        address: of a Ray cluster; None starts a local Ray.
+        workers: processes; None for one per CPU.
+        console: for progress and messages.
+    """
+
+    store: Store
+    engine: Literal["ray", "local"] = "ray"
+    address: str | None = None
+    workers: int | None = None
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def cpus(self) -> int:
+        """CPUs of the Ray session, which is started or joined at the first use."""
+        from zoo_gen.ray_engine import cluster
+
+        where = f"the Ray cluster at {self.address}" if self.address else "a local Ray"
+        with self.console.status(f"starting {where}"):
+            return self._stack.enter_context(cluster(self.address, self.workers))
+
+    def say(self, text: str) -> None:
+        """A line for the person."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Run:
+    """A config at a workplace.
+
+    Attributes:
+        config: what is asked for.
+        text: its YAML, for the record.
+        place: where it is done.
+    """
+
+    config: Config
+    text: str
+    place: Workplace
+
+    @cached_property
+    def signals(self) -> Signals:
+        """The signals of the source, limited; read once."""
+        return self.config.source.load().limited(self.config.limit)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Of the zoo."""
+        return Recipe.of(self.config.name, self.config.source, self.signals, self.config.zoo)
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every model with every seed."""
+        return [
+            Job(self.config.name, name, model.network, model.training, seed, self.recipe.folder)
+            for name, model in self.config.models.items()
+            for seed in self.config.seeds
+        ]
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that changes what the run reports."""
+        return hash8({"zoo": self.recipe.hash8, "jobs": [job.hash8 for job in self.jobs]})
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """The parent run in MLflow; the store and the run are made at the first use."""
+        from training.tracking import Tracking, default_uri
+
+        store = self.place.store
+        uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if uri is None and not store.is_local:
+            raise StorageError(
+                f"{store.root}: MLflow's embedded store needs a local root; set "
+                "MLFLOW_TRACKING_URI or tracking.uri to a server"
+            )
+        artifacts = None
+        if uri is None:
+            uri, artifacts = default_uri(store.local()), store.local("mlartifacts")
+            store.check_writable()
+        params = {"zoo": self.recipe.folder, "seeds": list(self.config.seeds)}
+        params |= {"models": list(self.config.models), "members": self.recipe.members}
+        with self.place.console.status("opening the MLflow store"):
+            tracking = Tracking.connect(uri, self.config.name, artifacts)
+            return tracking.with_parent(self.config.name, self.key, params, self.text)
+
+    def generate(self) -> Generated:
+        """Fit what is missing of the zoo."""
+        place, recipe = self.place, self.recipe
+        title = f"zoo {recipe.name}-{recipe.hash8}"
+        missing = set(place.store.names(f"{recipe.folder}/shards"))
+        if len(missing) >= recipe.shards:
+            generated = generate(place.store, recipe, self.signals, LocalEngine())
+            place.say(f"{title}: {recipe.members:,} networks are there")
+            return generated
+        place.store.check_writable()
+        if place.engine == "ray":
+            from zoo_gen.ray_engine import RayEngine
+
+            assert place.cpus
+            engine: RayEngine | LocalEngine = RayEngine()
+        else:
+            engine = LocalEngine()
+        with Bar(place.console, f"fitting {title}", recipe.members, "networks") as bar:
+            generated = generate(place.store, recipe, self.signals, engine, bar.update)
+        if generated.diverged:
+            place.say(f"{title}: {generated.diverged:,} networks diverged; training leaves them out")
+        return generated
+
+    def train(self) -> None:
+        """Train the models that have no result, and track those that the MLflow store lacks."""
+        from training import run
+
+        place, store = self.place, self.place.store
+        pending = [job for job in self.jobs if not results.done(store, job)]
+        finished = len(self.jobs) - len(pending)
+        if pending:
+            # before workers start: an incomplete or corrupt zoo is told here, in one line
+            run.zoo_data(store, self.recipe.folder, "label")
+        tracking = self.tracking
+        done = [job for job in self.jobs if job not in pending]
+        for job in done:
+            if tracking.find(job.hash8, finished=True) is None:
+                place.say(f"{job.title}: trained before, now tracked in {tracking.uri}")
+                run.track_again(store, job, tracking)
+        if not pending:
+            place.say(f"models: all {finished} are trained")
+            return
+        epochs = {job.hash8: 0 for job in pending}
+        total = sum(job.training.epochs for job in pending)
+        kept = f", {finished} were trained before" if finished else ""
+        with Bar(place.console, f"training {len(pending)} models{kept}", total, "epochs") as bar:
+
+            def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
+                epochs[job.hash8] = epoch
+                note = f"{job.title}: validation {record['val_accuracy']:.1%}"
+                bar.update(sum(epochs.values()), note)
+
+            bar.update(0)
+            if place.engine == "ray":
+                from training.ray_train import run_on_ray
+
+                workers = min(place.workers or place.cpus, place.cpus)
+                run_on_ray(store, pending, tracking, tell, workers)
+            else:
+                run.run_locally(store, pending, tracking, tell)
+            bar.update(total)
+
+    def require_trained(self) -> None:
+        """Raise `TrainingError` unless every job has a result."""
+        lacking = [job for job in self.jobs if not results.done(self.place.store, job)]
+        if lacking:
+            raise TrainingError(
+                f"{len(lacking)} of {len(self.jobs)} models are not trained (first: "
+                f"{lacking[0].title}); run `dwszoo train` with the same config and options"
+            )
