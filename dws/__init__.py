@@ -28,8 +28,8 @@ __all__ = [
     "compose",
     "dimension",
     "forward",
-    "inverse",
     "invariant_dimension",
+    "inverse",
     "random_permutation",
     "terms",
 ]

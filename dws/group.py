@@ -1,8 +1,8 @@
 """The permutation group of a weight space and its action on features.
 
-An element g gives every hidden axis an order of its neurons, ``g[axis]``: position i of the permuted
-axis holds neuron ``g[axis][i]``. One element may hold one order per network, ``[m, n]``, or one
-for all of them, ``[n]``.
+An element g gives every hidden axis an order of its neurons, ``g[axis]``: position i of the
+permuted axis holds neuron ``g[axis][i]``. One element may hold one order per network, ``[m, n]``,
+or one for all of them, ``[n]``.
 """
 
 from __future__ import annotations

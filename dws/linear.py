@@ -20,10 +20,10 @@ POOLS = ("mean", "sum", "max")
 class EquivariantLinear(nn.Module):
     """Every linear map between features that commutes with the group (and its affine shifts).
 
-    For each alpha of :func:`dws.basis.blocks`: pool every tensor that has alpha down to alpha, join
-    them along channels, multiply by one matrix, cut, broadcast back, add up. The weights of one pair
-    of channels are exactly as many as there are independent maps, :func:`dws.dimension`; the
-    biases are :func:`dws.invariant_dimension` per output channel.
+    For each alpha of :func:`dws.basis.blocks`: pool every tensor that has alpha down to alpha,
+    join them along channels, multiply by one matrix, cut, broadcast back, add up. The weights of
+    one pair of channels are exactly as many as there are independent maps, :func:`dws.dimension`;
+    the biases are :func:`dws.invariant_dimension` per output channel.
 
     With ``pool="max"`` the terms that pool are no longer linear, but the layer stays equivariant.
 
@@ -75,9 +75,11 @@ class EquivariantLinear(nn.Module):
         is mapped by a matrix of its own, of variance 2 / fan-in; a term's weights follow by
         inclusion and exclusion, since the terms that keep fewer axes see the same part again.
         Independent weights per term would multiply the constant part by the number of terms and
-        shrink the part that tells neurons apart, more so with each layer.
+        shrink the part that tells neurons apart, more so with each layer. (A maximum has no such
+        parts: there the terms are independent and share the variance.)
         """
         space = self.space
+        terms_into = {t: sum(t in block.tensors for block in self.blocks) for t in space.names}
         drawn: dict[frozenset[str], dict[tuple[str, str], Tensor]] = {}
         for block in self.blocks:
             weight = self.weights[key(block.alpha)]
@@ -90,6 +92,8 @@ class EquivariantLinear(nn.Module):
                     w += sign * drawn[larger][s, t]
                 if self.pool == "sum":
                     w /= prod(space.sizes[a] for a in space.hidden_axes(s) if a not in block.alpha)
+                if self.pool == "max":
+                    w /= sqrt(terms_into[t])
         if self.biases is not None:
             self.biases.zero_()
 
@@ -124,7 +128,7 @@ class EquivariantLinear(nn.Module):
         return {name: self._gather(name, parts) for name in space.names}
 
     def _gather(self, name: str, parts: dict[tuple[str, frozenset[str]], Tensor]) -> Tensor:
-        """Broadcast the parts of one tensor to all its hidden axes and add them, small ones first."""
+        """Broadcast the parts of one tensor to its hidden axes and add them, small ones first."""
         space = self.space
         hidden, fixed = space.hidden_axes(name), space.fixed_axes(name)
         order = {frozenset(block.alpha): block.alpha for block in self.blocks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class DWSNet(nn.Module):
         widths = [in_channels] + [hidden_channels] * layers
         self.layers = nn.ModuleList(
             EquivariantBlock(space, a, b, pool, norm, residual and i > 0, dropout)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for i, (a, b) in enumerate(pairwise(widths))
         )
         self.head: nn.Module
         if out_features is not None:
@@ -81,7 +82,8 @@ class DWSNet(nn.Module):
         """Predict from weights.
 
         Args:
-            weights: ``[m, size]``, ``[m, size, in_channels]``, or features ``[m, *shape, in_channels]``.
+            weights: ``[m, size]``, ``[m, size, in_channels]``, or features, name ->
+                ``[m, *shape, in_channels]``.
 
         Returns:
             ``[m, out_features]``, or features ``[m, *shape, out_channels]``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -101,7 +102,9 @@ class WeightSpace:
         for name, layer in _leaves(module):
             if isinstance(layer, nn.Linear):
                 if layer.bias is None:
-                    raise ValueError(f"layer {name!r} is linear without bias; every layer needs one")
+                    raise ValueError(
+                        f"layer {name!r} is linear without bias; every layer needs one"
+                    )
                 linears.append(layer)
             elif any(True for _ in layer.parameters()):
                 raise ValueError(
@@ -110,7 +113,7 @@ class WeightSpace:
                 )
         if not linears:
             raise ValueError(f"{type(module).__name__} has no nn.Linear layer")
-        for before, after in zip(linears, linears[1:], strict=False):
+        for before, after in pairwise(linears):
             if before.out_features != after.in_features:
                 raise ValueError(
                     f"a linear layer with {before.out_features} outputs is followed by one with "

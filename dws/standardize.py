@@ -49,7 +49,10 @@ class Standardize(nn.Module):
         if not torch.isfinite(theta).all():
             raise ValueError("the weights hold NaN or infinity; leave diverged networks out")
         for name, x in self.space.split(theta).items():
-            orbit = [0, *(1 + i for i, a in enumerate(self.space.axes[name]) if a in self.space.hidden)]
+            orbit = [
+                0,
+                *(1 + i for i, a in enumerate(self.space.axes[name]) if a in self.space.hidden),
+            ]
             wide = x.double()
             mean = wide.mean(orbit, keepdim=True)
             std = wide.std(orbit, correction=0, keepdim=True)

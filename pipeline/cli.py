@@ -231,8 +231,6 @@ def main() -> None:
 
 def status(arguments: list[str]) -> int:
     """Run a command and give its exit status."""
-    from zoo_gen.errors import ConfigError, DwszooError
-
     try:
         cli.main(arguments, prog_name="dwszoo", standalone_mode=False)
     except click.ClickException as error:
@@ -243,8 +241,10 @@ def status(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ndwszoo: interrupted; the same command continues where it stopped", err=True)
         return INTERRUPTED
-    except DwszooError as error:
-        if "--debug" in arguments:
+    except Exception as error:
+        from zoo_gen.errors import ConfigError, DwszooError  # here: it loads torch
+
+        if "--debug" in arguments or not isinstance(error, DwszooError):
             raise
         click.echo(f"dwszoo: {error}", err=True)
         return 2 if isinstance(error, ConfigError) else 1

@@ -79,12 +79,25 @@ class Config:
         if not self.models:
             raise ConfigError("models: got none, expected at least one")
         if len(set(self.seeds)) < max(1, len(self.seeds)):
-            raise ConfigError(f"seeds: got {list(self.seeds)}, expected different ones, at least one")
+            raise ConfigError(
+                f"seeds: got {list(self.seeds)}, expected different ones, at least one"
+            )
 
 
 # the floors below stay free of pydantic; here their dataclasses are told to refuse unknown keys
-for _cls in (Config, Model, TrackingOptions, Zoo, Fit, Split, Digits, Idx, DwsNetwork, MlpNetwork,
-             Training):
+for _cls in (
+    Config,
+    Model,
+    TrackingOptions,
+    Zoo,
+    Fit,
+    Split,
+    Digits,
+    Idx,
+    DwsNetwork,
+    MlpNetwork,
+    Training,
+):
     _cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
 
 
@@ -131,7 +144,9 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's idea of a number: 5e-3 is one."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^{FLOAT.pattern}$"), list("-+.0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(rf"^{FLOAT.pattern}$"), list("-+.0123456789")
+)
 # the resolver of integers must still come first
 _Loader.yaml_implicit_resolvers = {
     first: sorted(resolvers, key=lambda r: not r[0].endswith(":int"))
@@ -140,7 +155,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """" (did you mean X?)" where a known word is near, else nothing."""
+    """ " (did you mean X?)" where a known word is near, else nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 

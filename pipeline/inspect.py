@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -40,8 +41,7 @@ def describe(zoo: ZooReader) -> RenderableType:
     Raises:
         ZooError: shards are missing or corrupt.
     """
-    columns = zoo.columns()
-    theta = zoo.theta()
+    columns = zoo.columns(theta=True)
     recipe = zoo.description["recipe"]
     sizes = [
         len(zoo.store.read(zoo.path(f"shards/{n}"))) for n in zoo.store.names(zoo.path("shards"))
@@ -62,7 +62,9 @@ def describe(zoo: ZooReader) -> RenderableType:
         counts.add_row(split, f"{(mine == 'ok').sum():,}", f"{(mine != 'ok').sum():,}")
 
     good = columns["status"] == "ok"
-    errors = Table(title="fits (quantiles over networks that did not diverge)", title_justify="left")
+    errors = Table(
+        title="fits (quantiles over networks that did not diverge)", title_justify="left"
+    )
     errors.add_column("")
     for q in QUANTILES:
         errors.add_column(f"{q:.0%}", justify="right")
@@ -75,7 +77,7 @@ def describe(zoo: ZooReader) -> RenderableType:
     for name in ("tensor", "shape", "mean", "std"):
         weights.add_column(name, justify="left" if name == "tensor" else "right")
     mask = np.flatnonzero(good)
-    for name, x in zoo.space.split(theta[mask]).items():
+    for name, x in zoo.space.split(torch.from_numpy(columns["theta"][mask])).items():
         shape = "x".join(str(d) for d in zoo.space.shapes[name])
         weights.add_row(name, shape, f"{x.mean():+.4f}", f"{x.std():.4f}")
     return Group(facts, "", counts, errors, weights)

@@ -73,7 +73,9 @@ class Bar:
         now = time.monotonic()
         if not self.console.is_terminal and now - self.told >= LINE_SECONDS:
             self.told = now
-            self.say(f"{self.title}: {self.done:,} of {self.total:,} {self.unit} {self.note}".rstrip())
+            self.say(
+                f"{self.title}: {self.done:,} of {self.total:,} {self.unit} {self.note}".rstrip()
+            )
 
     def say(self, text: str) -> None:
         """A line that stays."""

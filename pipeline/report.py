@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.steps import Run
 
-COLUMNS = ["model", "test accuracy", "validation accuracy", "parameters", "networks/s", "seeds"]
+COLUMNS = ["model", "test", "validation", "parameters", "networks/s", "seeds"]
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def title(run: Run) -> str:
     """What the table is of."""
     zoo = run.recipe
     return (
-        f"{run.config.name}: classes from weights alone, {zoo.members:,} networks "
-        f"({zoo.signals:,} signals, {zoo.zoo.views} each); accuracy in %, mean ± std over seeds"
+        f"{run.config.name}: accuracy in %, from weights alone, mean ± std over seeds\n"
+        f"{zoo.members:,} networks of {zoo.signals:,} signals, {zoo.zoo.views} each"
     )
 
 
@@ -106,7 +106,13 @@ def write(run: Run, found: list[Row]) -> Path:
         The local path of ``report.md``.
     """
     store, folder = run.place.store, f"reports/{run.config.name}-{run.key}"
-    lines = [f"# {run.config.name}", "", title(run), "", "| " + " | ".join(COLUMNS) + " |"]
+    lines = [
+        f"# {run.config.name}",
+        "",
+        title(run).replace("\n", "; "),
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+    ]
     lines += ["|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row.cells) + " |" for row in found]
     lines += ["", "![Test accuracy](accuracy.png)", "", "![Validation accuracy](curves.png)", ""]

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -123,7 +123,7 @@ class Run:
         if uri is None:
             uri, artifacts = default_uri(store.local()), store.local("mlartifacts")
             store.check_writable()
-        params = {"zoo": self.recipe.folder, "seeds": list(self.config.seeds)}
+        params: dict[str, Any] = {"zoo": self.recipe.folder, "seeds": list(self.config.seeds)}
         params |= {"models": list(self.config.models), "members": self.recipe.members}
         with self.place.console.status("opening the MLflow store"):
             tracking = Tracking.connect(uri, self.config.name, artifacts)
@@ -143,13 +143,15 @@ class Run:
             from zoo_gen.ray_engine import RayEngine
 
             assert place.cpus
-            engine: RayEngine | LocalEngine = RayEngine()
+            engine: RayEngine | LocalEngine = RayEngine(place.workers if place.address else None)
         else:
             engine = LocalEngine()
         with Bar(place.console, f"fitting {title}", recipe.members, "networks") as bar:
             generated = generate(place.store, recipe, self.signals, engine, bar.update)
         if generated.diverged:
-            place.say(f"{title}: {generated.diverged:,} networks diverged; training leaves them out")
+            place.say(
+                f"{title}: {generated.diverged:,} networks diverged; training leaves them out"
+            )
         return generated
 
     def train(self) -> None:

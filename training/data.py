@@ -58,7 +58,7 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
         ZooError: shards are missing or corrupt.
         TrainingError: the zoo lacks the column, or a split or class is empty.
     """
-    columns = zoo.columns()
+    columns = zoo.columns(theta=True)
     if column not in columns:
         raise TrainingError(f"{zoo.url} has no column {column!r}; it has {', '.join(columns)}")
     good = columns["status"] == "ok"
@@ -82,7 +82,7 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
         )
     return WeightData(
         zoo.space,
-        zoo.theta()[torch.from_numpy(good)],
+        torch.from_numpy(columns["theta"][good]),
         target,
         torch.from_numpy(columns["member"][good]),
         rows,

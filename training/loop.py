@@ -1,8 +1,8 @@
 """The training loop: one function that reads top to bottom. Needs torch alone.
 
 It runs as it is in one process, and as one of several under an initialised ``torch.distributed``
-process group (Ray Train sets one up; ``torchrun`` would do). Each global batch is cut into one slice
-per worker, so the number of workers changes results by rounding only (and dropout's draws).
+process group (Ray Train sets one up; ``torchrun`` would do). Each global batch is cut into one
+slice per worker, so the number of workers changes results by rounding only (and dropout's draws).
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Outcome:
     Attributes:
         model: with the weights of the best validation epoch, in evaluation mode.
         best_epoch: counted from 1.
-        history: per epoch: train_loss, val_loss, val_accuracy, learning_rate, seconds, networks_per_second.
+        history: a record per epoch, counted from 1: ``train_loss``, ``val_loss``,
+            ``val_accuracy``, ``learning_rate``, ``seconds``, ``networks_per_second``.
         test: ``accuracy`` and ``loss`` of that model on the test split, evaluated once.
         predictions: int64 ``[test networks]``, its classes.
     """
@@ -168,7 +169,7 @@ def train(
                 "train_loss": train_loss,
                 "val_loss": score["loss"],
                 "val_accuracy": score["accuracy"],
-                "learning_rate": schedule.get_last_lr()[0],
+                "learning_rate": float(schedule.get_last_lr()[0]),
                 "seconds": seconds,
                 "networks_per_second": networks / seconds,
             }

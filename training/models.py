@@ -18,7 +18,10 @@ class Network(Protocol):
     The network has a ``standardize`` layer, whose statistics the loop takes from training data.
     """
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """The word that a config says."""
+        ...
 
     def build(self, space: WeightSpace, classes: int) -> nn.Module:
         """A freshly initialised network."""

@@ -46,9 +46,7 @@ def run_job(
         run.epoch(epoch, record)
         tell(job, epoch, record)
 
-    outcome = loop.train(
-        job.network, data, job.training, job.seed, checkpoints, on_epoch, device
-    )
+    outcome = loop.train(job.network, data, job.training, job.seed, checkpoints, on_epoch, device)
     with together(device):
         if run is not None:
             result = Result.of(outcome, data.left_out, workers)
@@ -132,5 +130,3 @@ def decode_state(data: bytes, job: Job) -> State | None:
     """A training state of this job, or None if the bytes are another's."""
     state: State = torch.load(io.BytesIO(data), weights_only=True)
     return state if state.pop("job") == job.hash8 else None
-
-

@@ -276,10 +276,10 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # the import of mlflow sets them to INFO
+        logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(uri)
 
 

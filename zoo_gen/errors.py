@@ -1,14 +1,14 @@
 """The errors a user can meet. Each message says what came, what was expected, what to do.
 
-    DwszooError             exit status 1: it failed
-    +-- ConfigError         exit status 2: a key, value or option is wrong
-    +-- SourceError         the signals are missing or malformed
-    +-- StorageError        the root cannot be read or written
-    +-- ZooError            a zoo is missing, incomplete or of another recipe
-    |   +-- CorruptShard    a shard cannot be trusted; names it
-    +-- EngineError         Ray could not start or lost a task for good
-    +-- TrainingError       the data or settings admit no training
-    +-- TrackingError       the MLflow store cannot be reached
+DwszooError             exit status 1: it failed
++-- ConfigError         exit status 2: a key, value or option is wrong
++-- SourceError         the signals are missing or malformed
++-- StorageError        the root cannot be read or written
++-- ZooError            a zoo is missing, incomplete or of another recipe
+|   +-- CorruptShard    a shard cannot be trusted; names it
++-- EngineError         Ray could not start or lost a task for good
++-- TrainingError       the data or settings admit no training
++-- TrackingError       the MLflow store cannot be reached
 """
 
 from __future__ import annotations

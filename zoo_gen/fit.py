@@ -21,7 +21,9 @@ from zoo_gen.errors import SourceError
 from zoo_gen.recipe import Fit
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-CACHE_POINTS = 8192  # points times networks in a batch: activations of width 32 stay in the L2 cache
+CACHE_POINTS = (
+    8192  # points times networks in a batch: activations of width 32 stay in the L2 cache
+)
 MAX_BATCH = 64
 
 

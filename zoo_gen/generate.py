@@ -119,7 +119,10 @@ def describe(store: Store, recipe: Recipe) -> dict[str, Any]:
     path = f"{recipe.folder}/zoo.json"
     if store.exists(path):
         description = read_description(store, recipe.folder)
-        if description.get("hash8") != recipe.hash8 or description.get("recipe") != recipe.as_dict():
+        if (
+            description.get("hash8") != recipe.hash8
+            or description.get("recipe") != recipe.as_dict()
+        ):
             raise ZooError(
                 f"{store.url(path)} was made by another recipe (hash {description.get('hash8')}, "
                 f"this one is {recipe.hash8}); move that folder away or choose another name"

@@ -43,14 +43,12 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    local = {
-        "num_cpus": workers or os.cpu_count() or 1,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
+        options |= {"_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(address=address or "local", **quiet, **({} if address else local))
+        ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -65,7 +63,14 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
 
 
 class RayEngine:
-    """Shards as tasks of one CPU each, on the Ray session of :func:`cluster`."""
+    """Shards as tasks of one CPU each, on the Ray session of :func:`cluster`.
+
+    Args:
+        workers: tasks in flight at most; None for a few per CPU of the session.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers
 
     def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         """Fit and publish these shards, yielding them as they are done.
@@ -75,8 +80,11 @@ class RayEngine:
         """
         meter = Meter.remote()  # type: ignore[attr-defined]
         shared = ray.put(job)
-        bound = IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting, running, done = iter(missing), {}, {}
+        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        bound = self.workers or IN_FLIGHT_PER_CPU * cpus
+        waiting = iter(missing)
+        running: dict[Any, int] = {}
+        done: dict[int, int] = {}
         try:
             while True:
                 while len(running) < bound and (shard := next(waiting, None)) is not None:
@@ -134,7 +142,7 @@ def _result(ref: Any, shard: int) -> ShardDone:
         raise
     except ray.exceptions.RayError as error:
         raise EngineError(
-            f"shard {shard} was lost {RETRIES + 1} times ({type(error).__name__}): its workers die, "
-            "often for want of memory; use fewer --workers or smaller zoo.rows_per_shard"
+            f"shard {shard} was lost {RETRIES + 1} times ({type(error).__name__}): its workers "
+            "die, often for want of memory; use fewer --workers or smaller zoo.rows_per_shard"
         ) from error
     return result

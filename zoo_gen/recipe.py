@@ -100,7 +100,7 @@ class Split:
             if not (assigned == name).any():
                 raise ConfigError(
                     f"zoo.split: {len(signals)} signals leave the {name} split empty "
-                    f"(shares {self.train}/{self.val}/{self.test}); use more signals or other shares"
+                    f"(shares {self.train}/{self.val}/{self.test}); use more signals"
                 )
         return assigned
 
@@ -229,5 +229,3 @@ def _at_least(key: str, value: int, least: int) -> None:
 def _positive(key: str, value: float) -> None:
     if not (value > 0 and np.isfinite(value)):
         raise ConfigError(f"{key}: got {value}, expected a positive number")
-
-

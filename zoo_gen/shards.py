@@ -56,27 +56,25 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     return data
 
 
-def decode(
-    data: bytes, name: str, columns: list[str] | None = None
-) -> tuple[Columns, dict[str, Any]]:
+def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[str, Any]]:
     """The columns and description of one shard, checksums verified.
 
     Args:
         data: the bytes of the file.
         name: of the file, for messages.
-        columns: which to read; None for all but ``theta``.
+        theta: whether to read the weights too.
 
     Raises:
         CorruptShard: the bytes are not a shard, or a checksum does not hold.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        table = file.read(columns or [n for n in file.schema_arrow.names if n != "theta"])
+        table = file.read([n for n in file.schema_arrow.names if theta or n != "theta"])
         description = json.loads(table.schema.metadata[KEY])
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CorruptShard(
-            f"{name} is corrupt ({reason}); delete it and run `dwszoo generate` again to fit it anew"
+            f"{name} is corrupt ({reason}); delete it and run `dwszoo generate` again to refit it"
         ) from error
     return {name: _numpy(table.column(name)) for name in table.column_names}, description
 

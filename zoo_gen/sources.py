@@ -30,7 +30,7 @@ class Signals:
         values: uint8 ``[signals, points, d_out]``; 255 stands for 1.0.
         columns: task columns, name -> ``[signals]``.
         index: int64 ``[signals]``, the index of each in its source, also after `limited`.
-        part: ``[signals]`` of ``"train"`` or ``"test"`` where the source has its own split, else "".
+        part: ``[signals]`` of ``"train"`` or ``"test"`` if the source has its own split, else "".
         fingerprint: SHA-256 over the whole source, limited or not.
         shape: (height, width) of an image.
     """
@@ -170,14 +170,14 @@ def images_with_labels(
     rows = np.linspace(-1, 1, height, dtype=np.float32)
     columns = np.linspace(-1, 1, width, dtype=np.float32)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    labels = labels.astype(np.int64)
+    classes: npt.NDArray[np.int64] = labels.astype(np.int64)
     digest = hashlib.sha256(f"gray {images.shape}".encode())
-    for data in (images, labels, part == "test"):
+    for data in (images, classes, part == "test"):
         digest.update(np.ascontiguousarray(data).tobytes())
     return Signals(
         coordinates=grid,
         values=images.reshape(n, height * width, 1),
-        columns={"label": labels},
+        columns={"label": classes},
         index=np.arange(n),
         part=part,
         fingerprint=digest.hexdigest(),
@@ -203,7 +203,9 @@ def read_idx(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         if file.suffix == ".gz":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{file} cannot be read: {error or 'truncated'}; copy it again") from error
+        raise SourceError(
+            f"{file} cannot be read: {error or 'truncated'}; copy it again"
+        ) from error
     header = 4 + 4 * dimensions
     magic = bytes([0, 0, 8, dimensions])
     if len(data) < header or data[:4] != magic:

@@ -129,8 +129,8 @@ class Store:
             free = shutil.disk_usage(self.root).free
         if free < needed_bytes:
             raise StorageError(
-                f"{self.root}: {needed_bytes / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are "
-                "free; make room or choose another --root"
+                f"{self.root}: {needed_bytes / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB free; "
+                "make room or choose another --root"
             )
 
 

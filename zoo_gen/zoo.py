@@ -63,26 +63,25 @@ class ZooReader:
         there = set(self.store.names(self.path("shards")))
         return [n for n in map(shard_name, range(self._shards)) if n not in there]
 
-    def columns(self, names: list[str] | None = None) -> shards.Columns:
-        """Columns of the whole zoo in row order, checksums verified.
+    def columns(self, theta: bool = False) -> shards.Columns:
+        """Columns of the whole zoo in row order, read in one pass, checksums verified.
 
         Args:
-            names: which; None for all but ``theta``.
+            theta: whether to read the weights too, as float32 ``[members, size]``.
 
         Returns:
-            Name -> array ``[members]``; ``theta`` is float32 ``[members, size]``.
+            Name -> array ``[members]``.
 
         Raises:
             ZooError: shards are missing; says how many and which command fits them.
             CorruptShard: one cannot be trusted, or belongs to another zoo; names it.
         """
-        parts = list(self._read(names))
-        first = parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in first}
+        parts = list(self._read(theta))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def theta(self) -> Tensor:
         """All weights ``[members, size]``, in row order."""
-        return torch.from_numpy(self.columns(["theta"])["theta"])
+        return torch.from_numpy(self.columns(theta=True)["theta"])
 
     def frame(self) -> pd.DataFrame:
         """Everything but ``theta``, a row per network."""
@@ -98,20 +97,19 @@ class ZooReader:
         """A path of the zoo as one of its store."""
         return f"{self.folder}/{path}" if self.folder else path
 
-    def _read(self, names: list[str] | None) -> Iterator[shards.Columns]:
+    def _read(self, theta: bool) -> Iterator[shards.Columns]:
         if missing := self.missing():
             raise ZooError(
                 f"{self.url} is not complete: {len(missing)} of {self._shards} shards are missing "
                 f"(first: {missing[0]}); run `dwszoo generate` with its config to fit them"
             )
         with ThreadPoolExecutor(READERS) as pool:
-            yield from pool.map(lambda i: self._shard(i, names), range(self._shards))
+            yield from pool.map(lambda i: self._shard(i, theta), range(self._shards))
 
-    def _shard(self, shard: int, names: list[str] | None) -> shards.Columns:
+    def _shard(self, shard: int, theta: bool) -> shards.Columns:
         path = self.path(f"shards/{shard_name(shard)}")
         name = self.store.url(path)
-        wanted = None if names is None else sorted({*names, "member"})
-        columns, description = shards.decode(self.store.read(path), name, wanted)
+        columns, description = shards.decode(self.store.read(path), name, theta)
         if description.get("hash8") != self.hash8:
             raise CorruptShard(
                 f"{name} belongs to another zoo (hash {description.get('hash8')}, expected "
@@ -121,10 +119,10 @@ class ZooReader:
         expected = np.arange(shard * rows, min((shard + 1) * rows, self._members))
         if not np.array_equal(columns["member"], expected):
             raise CorruptShard(
-                f"{name} does not hold the members {expected[0]}..{expected[-1]}; delete it and run "
-                "`dwszoo generate` again to fit it anew"
+                f"{name} does not hold the members {expected[0]}..{expected[-1]}; delete it and "
+                "run `dwszoo generate` again to fit it anew"
             )
-        return columns if names is None else {n: columns[n] for n in names}
+        return columns
 
 
 def open_zoo(path: str) -> ZooReader:
