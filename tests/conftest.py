@@ -1,0 +1,38 @@
+"""Shared by all tests: where real data lies, one Ray session, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+
+DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The directory of the four real MNIST files."""
+    folder = DATA / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"no MNIST files in {folder} (set DWSZOO_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[int]:
+    """One Ray for all tests that need it: two CPUs, on loopback."""
+    from zoo_gen.ray_engine import cluster
+
+    with cluster(workers=2) as cpus:
+        yield cpus

@@ -1,0 +1,118 @@
+"""A shard's bytes: the contract's columns, open to any reader, checked on reading."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from zoo_gen import CorruptShard, Recipe, Store, ZooReader
+from zoo_gen.shards import decode, encode
+
+
+@pytest.fixture(scope="session")
+def shard(zoo_store: Store, recipe: Recipe) -> bytes:
+    return zoo_store.read(f"{recipe.folder}/shards/part-00000.parquet")
+
+
+def test_columns_and_types_are_those_of_the_contract(shard: bytes) -> None:
+    schema = pq.read_schema(pa.BufferReader(shard))
+    text = pa.dictionary(pa.int32(), pa.string())
+    assert dict(zip(schema.names, schema.types, strict=True)) == {
+        "member": pa.int64(),
+        "signal": pa.int64(),
+        "view": pa.int32(),
+        "split": text,
+        "seed": pa.int64(),
+        "theta": pa.list_(pa.float32(), 2 * 6 + 6 + 6 * 5 + 5 + 5 + 1),
+        "loss": pa.float32(),
+        "psnr": pa.float32(),
+        "steps": pa.int32(),
+        "status": text,
+        "label": pa.int64(),
+    }
+
+
+def test_the_metadata_is_zoo_json(shard: bytes, zoo_store: Store, recipe: Recipe) -> None:
+    metadata = json.loads(pq.read_schema(pa.BufferReader(shard)).metadata[b"dwszoo"])
+    assert metadata == json.loads(zoo_store.read(f"{recipe.folder}/zoo.json"))
+
+
+def test_pandas_alone_reads_what_we_read(shard: bytes) -> None:
+    frame = pd.read_parquet(io.BytesIO(shard))
+    columns, _ = decode(shard, "shard")
+    for name, values in columns.items():
+        theirs = np.stack(frame[name]) if name == "theta" else frame[name].to_numpy()
+        np.testing.assert_array_equal(theirs, values)
+
+
+@hypothesis_settings(max_examples=20)
+@given(st.integers(1, 5000), st.integers(1, 4))
+def test_decoding_undoes_encoding(rows: int, size: int) -> None:
+    rng = np.random.default_rng(rows)
+    columns = {
+        "member": np.arange(rows),
+        "split": np.array(["train", "val"])[rng.integers(0, 2, rows)],
+        "theta": rng.random((rows, size), np.float32),
+        "psnr": np.where(rng.random(rows) < 0.5, np.nan, 1.0).astype(np.float32),
+    }
+    back, description = decode(encode(columns, {"a": [1]}), "name")
+    assert description == {"a": [1]}
+    for name, values in columns.items():
+        np.testing.assert_array_equal(back[name], values)
+
+
+def test_encoding_is_deterministic(shard: bytes) -> None:
+    columns, description = decode(shard, "shard")
+    assert encode(columns, description) == encode(columns, description)
+
+
+@hypothesis_settings(max_examples=150)
+@given(st.data())
+def test_a_flipped_byte_in_the_weights_is_never_read(shard: bytes, data: st.DataObject) -> None:
+    group = pq.ParquetFile(pa.BufferReader(shard)).metadata.row_group(0)
+    column = next(
+        group.column(i)
+        for i in range(group.num_columns)
+        if group.column(i).path_in_schema.startswith("theta")
+    )
+    start, length = column.data_page_offset, column.total_compressed_size
+    at = data.draw(st.integers(start, start + length - 1))
+    broken = bytearray(shard)
+    broken[at] ^= data.draw(st.integers(1, 255))
+    before, _ = decode(shard, "shard")
+    try:
+        after, _ = decode(bytes(broken), "the/shard")
+    except CorruptShard as error:
+        assert "the/shard" in str(error)  # noqa: PT017
+    else:  # a byte that means nothing, such as an unused statistic
+        np.testing.assert_array_equal(after["theta"], before["theta"])
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PAR1" + bytes(100) + b"PAR1"])
+def test_other_bytes_are_refused_by_name(content: bytes) -> None:
+    with pytest.raises(CorruptShard, match=r"some/file\.parquet is corrupt"):
+        decode(content, "some/file.parquet")
+
+
+def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(CorruptShard, match=r"a\.parquet"):
+        decode((tmp_path / "a.parquet").read_bytes(), "a.parquet")
+
+
+def test_a_frame_has_everything_but_the_weights(zoo_store: Store, recipe: Recipe) -> None:
+    frame = ZooReader(zoo_store, recipe.folder).frame()
+    assert len(frame) == 90
+    assert "theta" not in frame
+    assert (frame.groupby("signal")["split"].nunique() == 1).all()
+    assert (frame.member == frame.signal * 3 + frame.view).all()
