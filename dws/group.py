@@ -58,13 +58,16 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
         Features of the same shapes. A network with the permuted weights is the same function.
 
     Raises:
-        ValueError: features of another space, or an order whose length is not its axis's.
+        ValueError: features of another space, an order whose length is not its axis's, or orders
+            that are neither one nor as many as the networks.
     """
     space.check(features)
+    m = next(iter(features.values())).shape[0]
     for axis in space.hidden:
-        if axis not in g or g[axis].shape[-1] != space.sizes[axis]:
-            got = list(g[axis].shape) if axis in g else "nothing"
-            raise ValueError(f"axis {axis}: expected an order of {space.sizes[axis]}, got {got}")
+        n = space.sizes[axis]
+        got = list(g[axis].shape) if axis in g else "nothing"
+        if got not in ([n], [m, n]):
+            raise ValueError(f"axis {axis}: expected an order [{n}] or [{m}, {n}], got {got}")
     return {
         name: _reorder(x, [g.get(axis) for axis in space.axes[name]])
         for name, x in ((name, features[name]) for name in space.names)

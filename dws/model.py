@@ -57,8 +57,9 @@ class DWSNet(nn.Module):
                 "give either out_features (one vector per network) or out_channels (features per "
                 f"weight), got out_features={out_features} and out_channels={out_channels}"
             )
-        if layers < 1:
-            raise ValueError(f"layers must be 1 or more, got {layers}")
+        for name, count in (("layers", layers), ("out_features", out_features)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be 1 or more, got {count}")
         self.space, self.in_channels = space, in_channels
         self.standardize = Standardize(space)
         widths = [in_channels] + [hidden_channels] * layers

@@ -96,7 +96,7 @@ class WeightSpace:
 
         Raises:
             ValueError: another layer with parameters, a linear layer without bias, widths that do
-                not chain, or no linear layer at all.
+                not chain, parameters that layers share, or no linear layer at all.
         """
         linears: list[nn.Linear] = []
         for name, layer in _leaves(module):
@@ -119,7 +119,14 @@ class WeightSpace:
                     f"a linear layer with {before.out_features} outputs is followed by one with "
                     f"{after.in_features} inputs; the layers must chain"
                 )
-        return cls.mlp([linears[0].in_features, *(layer.out_features for layer in linears)])
+        space = cls.mlp([linears[0].in_features, *(layer.out_features for layer in linears)])
+        own = sum(p.numel() for p in module.parameters())
+        if own != space.size:
+            raise ValueError(
+                f"{space} has {space.size} weights, but the module has {own} parameters; layers "
+                "must not share or derive them: give each a weight and a bias of its own"
+            )
+        return space
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,8 +228,15 @@ class WeightSpace:
         except ValueError:
             return f"the space of {', '.join(self.names)}"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WeightSpace) and self._identity() == other._identity()
+
     def __hash__(self) -> int:
-        return hash((tuple(self.axes.items()), tuple(self.sizes.items()), self.hidden))
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
+        return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
 
 
 def _leaves(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -230,5 +244,6 @@ def _leaves(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
     if not isinstance(module, nn.Sequential):
         yield prefix or type(module).__name__, module
         return
-    for name, child in module.named_children():
+    # named_children would pass over a layer that comes a second time
+    for name, child in zip(module._modules, module, strict=True):
         yield from _leaves(child, f"{prefix}.{name}" if prefix else name)

@@ -48,6 +48,11 @@ class Standardize(nn.Module):
         """
         if not torch.isfinite(theta).all():
             raise ValueError("the weights hold NaN or infinity; leave diverged networks out")
+        if theta.ndim != 2 or theta.shape[0] < 1:
+            raise ValueError(
+                f"expected weights [m, {self.space.size}] of at least one network, "
+                f"got {list(theta.shape)}"
+            )
         for name, x in self.space.split(theta).items():
             orbit = [
                 0,
@@ -57,8 +62,10 @@ class Standardize(nn.Module):
             mean = wide.mean(orbit, keepdim=True)
             std = wide.std(orbit, correction=0, keepdim=True)
             self.get_buffer(f"mean_{name}").copy_(mean)
-            # an orbit that never varies stays at zero instead of being divided by nothing
-            self.get_buffer(f"std_{name}").copy_(torch.where(std > 0, std, 1.0))
+            # an orbit that varies by rounding alone stays near zero: not divided by next to nothing
+            kept = self.get_buffer(f"std_{name}")
+            noise = torch.finfo(kept.dtype).eps * mean.abs()
+            kept.copy_(torch.where(std.to(kept.dtype) > noise, std, 1.0))
         return self
 
     def forward(self, features: Mapping[str, Tensor]) -> Features:

@@ -117,7 +117,7 @@ class Tracking:
             client.set_tag(run, PARENT, self.parent)
             client.set_terminated(run, "RUNNING")
             logged = client.get_metric_history(run, "val_loss")
-            return ChildRun(self, run, max((m.step for m in logged), default=0))
+            return ChildRun(self, run, {m.step for m in logged})
 
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of every metric of a run."""
@@ -171,18 +171,18 @@ class ChildRun:
     Args:
         tracking: the store.
         run: id of the run.
-        logged: last epoch that an earlier attempt had logged.
+        logged: epochs that an earlier attempt had logged.
     """
 
-    def __init__(self, tracking: Tracking, run: str, logged: int) -> None:
+    def __init__(self, tracking: Tracking, run: str, logged: set[int]) -> None:
         self.tracking, self.run, self.logged = tracking, run, logged
         self.waiting: list[tuple[int, dict[str, float]]] = []
 
     def epoch(self, epoch: int, record: dict[str, float]) -> None:
         """Log the metrics of one epoch, unless an earlier attempt has."""
-        if epoch > self.logged:
+        if epoch not in self.logged:
             self.waiting.append((epoch, record))
-            self.logged = epoch
+            self.logged.add(epoch)
         with suppress(TrackingError):
             self._flush()
 

@@ -53,7 +53,7 @@ def some_targets(signals: Signals, n: int) -> np.ndarray:
 def test_weights_equal_the_plain_loops_after_a_few_steps(
     signals: Signals, widths: tuple[int, ...], initial: str
 ) -> None:
-    fit = Fit(widths, w0=10.0, init=initial, steps=5, learning_rate=1e-3)  # type: ignore[arg-type]
+    fit = Fit(widths, w0=10.0, init=initial, steps=5, learning_rate=1e-3)
     seeds, targets = [3, 1, 4], some_targets(signals, 3)
     fast = fit_networks(fit, seeds, signals.coordinates, targets).theta
     slow = torch.stack(
@@ -84,7 +84,7 @@ def test_loss_is_within_a_percent_of_the_plain_loops_after_300_steps(signals: Si
     torch.testing.assert_close(fast.loss, error.square().mean((1, 2)), rtol=0.01, atol=0)
 
 
-def test_mnist_fit_equals_the_plain_loop(mnist) -> None:  # type: ignore[no-untyped-def]
+def test_mnist_fit_equals_the_plain_loop(mnist) -> None:
     from zoo_gen import Idx
 
     signals = Idx(path=str(mnist)).load().limited(12)
@@ -132,7 +132,7 @@ def test_loss_and_psnr_are_those_of_the_stored_weights(signals: Signals) -> None
 def test_initial_weights_are_uniform_within_the_published_bounds(
     initial: str, bounds: list[float]
 ) -> None:
-    fit = Fit((2, 50, 40, 1), w0=7.0, init=initial)  # type: ignore[arg-type]
+    fit = Fit((2, 50, 40, 1), w0=7.0, init=initial)
     theta = init(fit, list(range(300)))
     for bound, x in zip(bounds, fit.space.split(theta).values(), strict=True):
         assert x.abs().max() <= bound

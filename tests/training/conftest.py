@@ -1,0 +1,83 @@
+"""A small zoo with learnable labels, a root around it, and jobs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from training.data import WeightData, load
+from training.loop import State, Training
+from training.models import DwsNetwork, MlpNetwork
+from training.results import Job
+from training.tracking import Tracking, default_uri
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader, generate
+
+FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
+ZOO = Zoo(FIT, Split(70, 15, 15), views=2, rows_per_shard=64)
+MlpJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A root with a zoo of 240 networks."""
+    store = Store(str(tmp_path_factory.mktemp("root")))
+    generate(store, zoo_recipe(), Digits().load().limited(120), LocalEngine())
+    return store
+
+
+def zoo_recipe() -> Recipe:
+    return Recipe.of("tiny", Digits(), Digits().load().limited(120), ZOO)
+
+
+@pytest.fixture(scope="session")
+def data(root: Store) -> WeightData:
+    return load(ZooReader(root, zoo_recipe().folder))
+
+
+@pytest.fixture(scope="session")
+def job() -> MlpJob:
+    """Makes jobs on the zoo: ``job(seed=1, epochs=2)``."""
+
+    def make(kind: str = "mlp", seed: int = 0, augment: str = "none", **training: float) -> Job:
+        network = MlpNetwork(hidden=(16,)) if kind == "mlp" else DwsNetwork(hidden_channels=4)
+        settings = Training(**{"epochs": 3, "batch_size": 50, **training}, augment=augment)
+        return Job("tiny", kind, network, settings, seed, zoo_recipe().folder)
+
+    return make
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Tracking:
+    """An embedded MLflow store of this test alone."""
+    store = Tracking.connect(default_uri(tmp_path), "tests", tmp_path / "mlartifacts")
+    return store.with_parent("parent", "parentkey", {"a": 1}, "config: text")
+
+
+@dataclass
+class Memory:
+    """Checkpoints in memory, which may interrupt the training after some epoch."""
+
+    interrupt_after: int | None = None
+    state: State | None = None
+    saved: list[int] = field(default_factory=list)
+
+    def load(self) -> State | None:
+        return self.state
+
+    def save(self, state: State | None) -> None:
+        import copy
+
+        assert state is not None
+        self.state = copy.deepcopy(state)
+        self.saved.append(len(state["history"]))
+        if len(state["history"]) == self.interrupt_after:
+            self.interrupt_after = None
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def memory() -> type[Memory]:
+    return Memory

@@ -1,0 +1,114 @@
+"""The same jobs on Ray Train workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import results
+from training.ray_train import run_on_ray
+from training.run import run_locally
+from zoo_gen import Store, TrainingError
+
+
+@pytest.fixture
+def own_root(root: Store, tmp_path: Path) -> Store:
+    """A root of this test, with the shared zoo."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "zoos").symlink_to(root.local("zoos"))
+    return Store(str(tmp_path / "root"))
+
+
+def quiet(job: object, epoch: int, record: object) -> None:
+    pass
+
+
+def test_two_workers_give_the_result_of_one_process(
+    ray_session, own_root, root, job, tracking
+) -> None:
+    jobs = [job(seed=11, augment="permutation"), job(kind="dwsnet", seed=11)]
+    told: list[tuple[str, int]] = []
+    run_on_ray(own_root, jobs, tracking, lambda j, e, r: told.append((j.model, e)), workers=2)
+    assert told[-1] == ("dwsnet", 3)
+    run_locally(root, jobs, tracking, quiet)
+    for one in jobs:
+        two, single = results.read(own_root, one), results.read(root, one)
+        assert (two.workers, single.workers) == (2, 1)
+        for a, b in zip(two.history, single.history, strict=True):
+            assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+            assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-4)
+    assert not list(own_root.local("checkpoints").iterdir())
+
+
+def test_two_workers_see_each_training_network_once_per_epoch(
+    ray_session, own_root, data, job, tracking
+) -> None:
+    seen = own_root.local("seen")
+    seen.mkdir()
+
+    @dataclass(frozen=True)
+    class Watched:
+        """A linear model that writes down which networks it was trained on."""
+
+        kind: str = "watched"
+
+        def build(self, space, classes):
+            from dws import Standardize
+
+            class Model(torch.nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.standardize = Standardize(space)
+                    self.linear = torch.nn.Linear(space.size, classes)
+
+                def forward(self, theta):
+                    if self.training:
+                        with open(seen / f"{os.getpid()}.txt", "a") as file:
+                            file.writelines(json.dumps(row[:4].tolist()) + "\n" for row in theta)
+                    return self.linear(theta)
+
+            return Model()
+
+    one = replace(job(epochs=2), network=Watched(), model="watched")
+    run_on_ray(own_root, [one], tracking, quiet, workers=2)
+    files = list(seen.iterdir())
+    assert len(files) == 2
+    rows = sorted(line for file in files for line in file.read_text().splitlines())
+    train = [json.dumps(row[:4].tolist()) for row in data.theta[data.rows["train"]]]
+    assert rows == sorted(train * 2)
+
+
+def test_a_killed_worker_is_replaced_and_the_result_is_the_same(
+    ray_session, own_root, root, job, tracking, tmp_path
+) -> None:
+    import psutil
+
+    jobs = [job(seed=21, epochs=4), job(kind="dwsnet", seed=21, epochs=120)]
+    killed: list[int] = []
+
+    def kill_one(one, epoch, record) -> None:
+        if one is jobs[1] and epoch > 5 and not killed:
+            for process in psutil.process_iter(["cmdline"]):
+                if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
+                    killed.append(process.pid)
+                    os.kill(process.pid, signal.SIGKILL)
+                    return
+
+    run_on_ray(own_root, jobs, tracking, kill_one, workers=2)
+    assert killed
+    for one in jobs:
+        history = results.read(own_root, one).history
+        assert len(history) == one.training.epochs
+        steps = [epoch for epoch, _ in tracking.curve(tracking.find(one.hash8), "val_loss")]
+        assert steps == list(range(1, one.training.epochs + 1))
+
+
+def test_an_error_of_the_user_is_told_once(ray_session, own_root, job, tracking) -> None:
+    with pytest.raises(TrainingError, match="the model diverged; lower"):
+        run_on_ray(own_root, [job(learning_rate=1e30)], tracking, quiet, workers=2)

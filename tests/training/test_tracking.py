@@ -1,0 +1,156 @@
+"""What was done can be found in MLflow, through its own client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import results, run
+from training.run import run_job, run_locally, track_again
+from training.tracking import Tracking, default_uri, load_model
+from zoo_gen import Store, TrackingError
+
+
+@pytest.fixture(scope="module")
+def trained(root: Store, job, tmp_path_factory):
+    """One job done without Ray, its tracking and the client."""
+    from mlflow import MlflowClient
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracking = Tracking.connect(default_uri(folder), "tests", folder / "mlartifacts")
+    tracking = tracking.with_parent("parent", "key", {"a": {"b": [1, 2]}}, "config: text")
+    one = job(kind="dwsnet", seed=7)
+    run_locally(root, [one], tracking, lambda job, epoch, record: None)
+    client = MlflowClient(tracking.uri)
+    return one, tracking, client, client.get_run(tracking.find(one.hash8, finished=True))
+
+
+def test_parameters_are_those_of_the_job(trained) -> None:
+    job, _, _, child = trained
+    assert child.data.params["seed"] == "7"
+    assert child.data.params["network.hidden_channels"] == "4"
+    assert child.data.params["training.learning_rate"] == str(job.training.learning_rate)
+
+
+def test_metrics_per_epoch_and_final_ones_equal_the_result(trained, root: Store) -> None:
+    job, _, client, child = trained
+    result = results.read(root, job)
+    for name in ("train_loss", "val_loss", "val_accuracy", "learning_rate"):
+        history = client.get_metric_history(child.info.run_id, name)
+        assert [(m.step, m.value) for m in history] == [
+            (epoch, record[name]) for epoch, record in enumerate(result.history, start=1)
+        ]
+    assert child.data.metrics["test_accuracy"] == result.test["accuracy"]
+    assert child.data.metrics["best_epoch"] == result.best_epoch
+
+
+def test_the_zoo_is_the_runs_data_set_with_its_hash(trained) -> None:
+    job, _, _, child = trained
+    dataset = child.inputs.dataset_inputs[0].dataset
+    assert job.zoo.endswith(f"{dataset.name}-{dataset.digest}")
+
+
+def test_the_run_is_a_child_of_the_parent(trained) -> None:
+    _, tracking, client, child = trained
+    assert child.data.tags["mlflow.parentRunId"] == tracking.parent
+    assert client.get_run(tracking.parent).data.params["a.b"] == "[1, 2]"
+    path = client.download_artifacts(tracking.parent, "config.yaml")
+    assert Path(path).read_text() == "config: text"
+
+
+def test_the_logged_model_gives_the_same_logits(trained, root: Store, data) -> None:
+    from safetensors.torch import load
+
+    job, tracking, _, child = trained
+    ours = job.network.build(data.space, data.classes)
+    ours.load_state_dict(load(root.read(f"{job.folder}/model.safetensors")))
+    theirs = load_model(tracking, child.info.run_id)
+    for n in (1, 5):
+        torch.testing.assert_close(theirs(data.theta[:n]), ours.eval()(data.theta[:n]))
+
+
+def test_the_logged_model_needs_none_of_our_packages(trained, data, tmp_path: Path) -> None:
+    import numpy as np
+
+    _, tracking, _, child = trained
+    np.save(tmp_path / "theta.npy", data.theta[:3].numpy())
+    code = (
+        "import sys, numpy as np, mlflow\n"
+        "for name in ('dws', 'zoo_gen', 'training', 'pipeline'): sys.modules[name] = None\n"
+        f"mlflow.set_tracking_uri({tracking.uri!r})\n"
+        f"model = mlflow.pyfunc.load_model('runs:/{child.info.run_id}/model')\n"
+        f"print(model.predict(np.load({str(tmp_path / 'theta.npy')!r})).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "(3, 10)", done.stderr[-500:]
+
+
+def test_a_continued_training_logs_each_epoch_once(root: Store, job, memory, tracking) -> None:
+    from mlflow import MlflowClient
+
+    one, checkpoints = job(seed=3, epochs=5), memory(interrupt_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(root, one, tracking, checkpoints)
+    run_job(root, one, tracking, checkpoints)
+    history = MlflowClient(tracking.uri).get_metric_history(tracking.find(one.hash8), "val_loss")
+    assert [m.step for m in history] == [1, 2, 3, 4, 5]
+
+
+def test_a_result_is_written_into_a_store_that_lacks_it(trained, root: Store, tracking) -> None:
+    job, first, _, child = trained
+    assert tracking.find(job.hash8) is None
+    track_again(root, job, tracking)
+    again = tracking.find(job.hash8, finished=True)
+    assert tracking.metrics(again) == child.data.metrics
+    assert tracking.curve(again, "val_loss") == first.curve(child.info.run_id, "val_loss")
+
+
+def test_a_store_that_fails_in_between_loses_nothing(
+    root: Store, job, memory, tracking, monkeypatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    log_batch, calls = MlflowClient.log_batch, []
+
+    def flaky(self, run_id, metrics=(), **kwargs):
+        calls.append(len(metrics))
+        if len(calls) in (3, 4):
+            raise MlflowException("planted")
+        return log_batch(self, run_id, metrics=metrics, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", flaky)
+    one = job(seed=4, epochs=5)
+    run_job(root, one, tracking, memory())
+    assert len(calls) > 4
+    assert [e for e, _ in tracking.curve(tracking.find(one.hash8), "val_loss")] == [1, 2, 3, 4, 5]
+
+
+def test_an_unreachable_server_is_told_within_seconds() -> None:
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9 cannot be used"):
+        Tracking.connect("http://127.0.0.1:9", "tests", None)
+    assert time.monotonic() - started < 60  # a bound on hanging, not a measurement
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is not SQLite" * 100)
+    with pytest.raises(TrackingError, match="cannot be used"):
+        Tracking.connect(default_uri(tmp_path), "tests", None)
+
+
+def test_the_parent_is_found_again(tracking: Tracking) -> None:
+    again = Tracking.connect(tracking.uri, "tests", None).with_parent("p", "parentkey", {}, "")
+    assert again == tracking
+
+
+def test_checkpoint_files_of_another_job_are_ignored(job, tmp_path: Path) -> None:
+    a, b = job(), job(seed=1)
+    run.FileCheckpoints(tmp_path / "c.pt", a).save({"history": []})
+    assert run.FileCheckpoints(tmp_path / "c.pt", a).load() == {"history": []}
+    assert run.FileCheckpoints(tmp_path / "c.pt", b).load() is None
