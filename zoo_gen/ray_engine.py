@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
 POLL_SECONDS = 0.3
 RETRIES = 3
 IN_FLIGHT_PER_CPU = 2
+KNOCK_SECONDS = 5
 
 
 @contextmanager
@@ -48,6 +50,8 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
         options |= {"_node_ip_address": "127.0.0.1"}
     try:
+        if address is not None:
+            _knock(address)
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
@@ -60,6 +64,13 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` if nobody listens at ``[ray://]host:port``: Ray would wait for minutes."""
+    host, colon, port = address.rsplit("//", 1)[-1].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 class RayEngine:

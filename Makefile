@@ -1,0 +1,39 @@
+# make demo    set everything up, then run the digits from images to a tracked table
+# make test    set everything up, then lint, types and tests
+# make lint    format, lint and types alone
+# make bench   the measurements that the README quotes
+#
+# A machine with a GPU: install its torch into .venv first, then `make CONSTRAINTS= setup`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CONSTRAINTS ?= -c constraints.txt
+BIN := .venv/bin
+SETUP := .venv/.set-up
+
+.PHONY: demo test lint bench setup clean
+
+demo: $(SETUP)
+	$(BIN)/dwszoo run digits
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(SETUP)
+	$(BIN)/python benchmarks/fitting.py
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: no $(PYTHON) here; try make PYTHON=python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
