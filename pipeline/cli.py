@@ -111,7 +111,7 @@ def run(**options: Any) -> None:
     dwszoo run mnist --set source.path=DIR --limit 2000
     """
     job = _run(**options)
-    with job.place:
+    with job.place, job.closing():
         job.generate()
         job.train()
         _report(job)
@@ -126,7 +126,7 @@ def generate(**options: Any) -> None:
     dwszoo generate digits --set zoo.views=2
     """
     job = _run(**options)
-    with job.place:
+    with job.place, job.closing():
         job.generate()
     click.echo(job.place.store.url(job.recipe.folder))
 
@@ -140,7 +140,7 @@ def train(**options: Any) -> None:
     dwszoo train digits
     """
     job = _run(**options)
-    with job.place:
+    with job.place, job.closing():
         job.train()
 
 
@@ -153,7 +153,7 @@ def report(**options: Any) -> None:
     dwszoo report digits
     """
     job = _run(**options)
-    with job.place:
+    with job.place, job.closing():
         _report(job)
 
 
@@ -200,7 +200,6 @@ def _report(job: Any) -> None:
 
     found = rows(job)
     file = write(job, found)
-    job.tracking.end()
     console = Console()
     console.print(table(job, found))
     click.echo(f"zoo     {job.place.store.url(job.recipe.folder)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from zoo_gen import (
     Signals,
     StorageError,
     Store,
+    TrackingError,
     TrainingError,
     generate,
 )
@@ -187,11 +189,25 @@ class Run:
             if place.engine == "ray":
                 from training.ray_train import run_on_ray
 
-                workers = min(place.workers or place.cpus, place.cpus)
-                run_on_ray(store, pending, tracking, tell, workers)
+                assert place.cpus
+                run_on_ray(store, pending, tracking, tell, place.workers)
             else:
                 run.run_locally(store, pending, tracking, tell)
             bar.update(total)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Close the parent run as the block ends: finished, failed or killed."""
+        status = "FINISHED"
+        try:
+            yield
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            raise
+        finally:
+            if "tracking" in self.__dict__:  # never opened only to be closed
+                with suppress(TrackingError):
+                    self.tracking.end(status)
 
     def require_trained(self) -> None:
         """Raise `TrainingError` unless every job has a result."""

@@ -36,6 +36,7 @@ from zoo_gen.recipe import hash8
 
 CHECKPOINT_SECONDS = 10
 MAX_FAILURES = 3
+WORKERS = 4  # by default; more would wait for each other: these models are small
 STATE_FILE = "state.pt"
 
 
@@ -54,8 +55,7 @@ def run_on_ray(
     jobs: list[Job],
     tracking: Tracking,
     tell: Tell,
-    workers: int,
-    use_gpu: bool = False,
+    workers: int | None = None,
 ) -> None:
     """Do these jobs on one group of workers, on the Ray session that is there.
 
@@ -64,13 +64,17 @@ def run_on_ray(
         jobs: those that are not done.
         tracking: where runs go.
         tell: called after each epoch.
-        workers: processes that share each batch.
-        use_gpu: one GPU per worker.
+        workers: processes that share each batch: one GPU each where the session has GPUs, else
+            one CPU; None for as many as there are, up to `WORKERS`.
 
     Raises:
         DwszooError: what a job raised.
         EngineError: the group failed more often than it is restarted.
     """
+    resources = ray.cluster_resources()
+    use_gpu = resources.get("GPU", 0) >= 1
+    available = max(1, int(resources.get("GPU" if use_gpu else "CPU", 1)))
+    workers = min(workers or WORKERS, available)
     meter = Meter.remote()  # type: ignore[attr-defined]
     name = f"{jobs[0].config}-{hash8({'jobs': [job.hash8 for job in jobs]})}"
     storage = store.local("checkpoints")

@@ -93,10 +93,9 @@ def zoo_data(store: Store, folder: str, column: str) -> tuple[WeightData, ZooRea
     return load(zoo, column), zoo
 
 
-def run_locally(
-    store: Store, jobs: list[Job], tracking: Tracking, tell: Tell, device: str = "cpu"
-) -> None:
+def run_locally(store: Store, jobs: list[Job], tracking: Tracking, tell: Tell) -> None:
     """One job after another in this process, resuming from files; needs no Ray."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     for job in jobs:
         place = FileCheckpoints(store.local(f"checkpoints/local-{job.hash8}.pt"), job)
         run_job(store, job, tracking, place, tell, device)
@@ -128,5 +127,5 @@ def encode_state(state: State, job: Job) -> bytes:
 
 def decode_state(data: bytes, job: Job) -> State | None:
     """A training state of this job, or None if the bytes are another's."""
-    state: State = torch.load(io.BytesIO(data), weights_only=True)
+    state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state if state.pop("job") == job.hash8 else None

@@ -154,7 +154,9 @@ def read_description(store: Store, folder: str) -> dict[str, Any]:
     """
     path = f"{folder}/zoo.json" if folder else "zoo.json"
     if not store.exists(path):
-        raise ZooError(f"{store.url(folder)} is not a zoo: it has no zoo.json; `dwszoo generate` makes one")
+        raise ZooError(
+            f"{store.url(folder)} is not a zoo: it has no zoo.json; `dwszoo generate` makes one"
+        )
     try:
         description = json.loads(store.read(path))
     except ValueError as error:

@@ -1,0 +1,93 @@
+"""The floors of the house: imports go downward, and each outside library has its doors."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FLOORS = {"dws": 0, "zoo_gen": 1, "training": 2, "pipeline": 3}
+ABOVE_ALL = {"notebooks": 4, "benchmarks": 4, "tests": 4}
+
+DOORS = {
+    "ray": {"zoo_gen/ray_engine.py", "training/ray_train.py"},
+    "ray.train": {"training/ray_train.py"},
+    "mlflow": {"training/tracking.py"},
+    "fsspec": {"zoo_gen/store.py"},
+    "s3fs": {"zoo_gen/store.py"},
+    "pyarrow": {"zoo_gen/shards.py"},
+    "click": {"pipeline/cli.py"},
+    "pydantic": {"pipeline/config.py"},
+    "yaml": {"pipeline/config.py", "pipeline/cli.py"},
+}
+
+DWS_MAY_IMPORT = {"dws", "torch", "numpy", "scipy", *sys.stdlib_module_names}
+
+
+def imports(source: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of all that a file imports, at the top or inside functions.
+
+    ``from a import b`` counts as ``a.b``: b may be a module.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def all_imports() -> list[tuple[str, int, str]]:
+    """(file, line, imported name) of every package."""
+    found = [
+        (file.relative_to(ROOT).as_posix(), line, name)
+        for package in FLOORS
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for line, name in imports(file.read_text())
+    ]
+    assert {file.split("/")[0] for file, _, _ in found} == set(FLOORS)
+    return found
+
+
+def within(name: str, library: str) -> bool:
+    """Whether a dotted name is a library or below it."""
+    return name == library or name.startswith(f"{library}.")
+
+
+def test_imports_go_downward_only() -> None:
+    floors = FLOORS | ABOVE_ALL
+    upward = [
+        f"{file}:{line} imports {name}"
+        for file, line, name in all_imports()
+        if floors.get(name.split(".")[0], -1) > FLOORS[file.split("/")[0]]
+    ]
+    assert upward == []
+
+
+def test_imports_are_absolute() -> None:
+    relative = [f"{file}:{line} {name}" for file, line, name in all_imports() if name[0] == "."]
+    assert relative == []
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_an_outside_library_has_its_doors(library: str) -> None:
+    elsewhere = [
+        f"{file}:{line} imports {name}"
+        for file, line, name in all_imports()
+        if within(name, library) and file not in DOORS[library]
+    ]
+    assert elsewhere == []
+
+
+def test_dws_needs_torch_alone() -> None:
+    foreign = [
+        f"{file}:{line} imports {name}"
+        for file, line, name in all_imports()
+        if file.startswith("dws/") and name.split(".")[0] not in DWS_MAY_IMPORT
+    ]
+    assert foreign == []
