@@ -136,11 +136,13 @@ def test_a_residual_block_whose_weights_are_zero_is_the_identity():
     assert all(torch.equal(y, x[name]) for name, y in layer(x).items())
 
 
-def test_norm_makes_a_block_blind_to_the_scale_of_its_input():
+def test_norm_is_over_the_channels_of_each_position():
     layer, x = block(norm=True), random_features(SPACE, 3, 4, rng())
-    larger = layer({name: 100 * y for name, y in x.items()})
-    for name, y in layer(x).items():
-        torch.testing.assert_close(larger[name], y, rtol=1e-2, atol=1e-2)
+    out, linear = layer(x), layer.linear(x)
+    for name, y in linear.items():
+        centred = y - y.mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        torch.testing.assert_close(out[name], scaled.relu())
 
 
 def test_the_first_layer_has_no_residual_and_all_others_do():
@@ -225,11 +227,21 @@ def test_sizes_below_one_are_refused(counts):
 
 
 OTHER = WeightSpace.mlp([2, 5, 6, 3])
+WIDER = WeightSpace.mlp([4, 5, 4, 3])
+DEEPER = WeightSpace.mlp([2, 5, 4, 4, 3])
 STRANGERS = {
     "flat weights of another space": (torch.zeros(4, OTHER.size), f"[m, {SPACE.size}]"),
     "tensors of another space": (
         random_features(OTHER, 4, 1, rng()),
         "tensor W2: expected [m, 4, 5, 1], got [4, 6, 5, 1]",
+    ),
+    "tensors of a space with more inputs": (
+        random_features(WIDER, 4, 1, rng()),
+        "tensor W1: expected [m, 5, 2, 1], got [4, 5, 4, 1]",
+    ),
+    "tensors of a deeper space": (
+        random_features(DEEPER, 4, 1, rng()),
+        "expected the tensors ['W1', 'b1', 'W2', 'b2', 'W3', 'b3'], got ['W1', 'b1', 'W2',",
     ),
     "two channels instead of one": (
         torch.zeros(4, SPACE.size, 2),

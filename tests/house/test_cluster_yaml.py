@@ -82,6 +82,7 @@ def test_ray_accepts_it(config: Config) -> None:
         (lambda c: c["available_node_types"]["fit"].update(spot=True), jsonschema.ValidationError),
         (lambda c: c.update(head_node_type="heads"), ValueError),
     ],
+    ids=["unknown key", "wrong type", "no resources", "unknown node key", "no such head"],
 )
 def test_ray_rejects_a_broken_copy(
     config: Config, spoil: Callable[[Config], Any], error: type[Exception]
