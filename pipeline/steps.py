@@ -189,8 +189,11 @@ class Run:
             if place.engine == "ray":
                 from training.ray_train import run_on_ray
 
-                assert place.cpus
-                run_on_ray(store, pending, tracking, tell, place.workers)
+                cpus = place.cpus  # a cluster may grow to the workers asked for, a local Ray not
+                workers = (
+                    min(place.workers or cpus, cpus) if place.address is None else place.workers
+                )
+                run_on_ray(store, pending, tracking, tell, workers)
             else:
                 run.run_locally(store, pending, tracking, tell)
             bar.update(total)

@@ -98,7 +98,7 @@ def train(
     data: WeightData,
     settings: Training,
     seed: int,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None,
     device: str = "cpu",
 ) -> Outcome:
@@ -109,7 +109,7 @@ def train(
         data: the networks to learn from.
         settings: optimisation.
         seed: of initialisation, order and augmentation; never of the split.
-        checkpoints: where to resume from and save to.
+        checkpoints: where to resume from and save to; None to do neither.
         on_epoch: called on the first worker after each epoch (from 1) with its record.
         device: of the model and batches.
 
@@ -122,7 +122,10 @@ def train(
     cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
     model.to(device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,  # one kernel: a seventh of the step of a small model otherwise
     )
     per_epoch = math.ceil(len(data.rows["train"]) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -130,7 +133,7 @@ def train(
     )
     history: list[dict[str, float]] = []
     best: State = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "model": {}}
-    if (saved := checkpoints.load()) is not None:
+    if checkpoints is not None and (saved := checkpoints.load()) is not None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
@@ -176,17 +179,15 @@ def train(
         )
         if (score["accuracy"], -score["loss"]) > (best["accuracy"], -best["loss"]):
             best = {**score, "epoch": epoch, "model": copy.deepcopy(model.state_dict())}
-        checkpoints.save(
-            {
+        if checkpoints is not None:
+            state = {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
                 "history": history,
                 "best": best,
             }
-            if rank == 0
-            else None
-        )
+            checkpoints.save(state if rank == 0 else None)
         if rank == 0:
             on_epoch(epoch, history[-1])
 

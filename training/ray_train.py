@@ -65,7 +65,7 @@ def run_on_ray(
         tracking: where runs go.
         tell: called after each epoch.
         workers: processes that share each batch: one GPU each where the session has GPUs, else
-            one CPU; None for as many as there are, up to `WORKERS`.
+            one CPU; None for as many as there are now, up to `WORKERS`.
 
     Raises:
         DwszooError: what a job raised.
@@ -74,7 +74,7 @@ def run_on_ray(
     resources = ray.cluster_resources()
     use_gpu = resources.get("GPU", 0) >= 1
     available = max(1, int(resources.get("GPU" if use_gpu else "CPU", 1)))
-    workers = min(workers or WORKERS, available)
+    workers = workers or min(WORKERS, available)
     meter = Meter.remote()  # type: ignore[attr-defined]
     name = f"{jobs[0].config}-{hash8({'jobs': [job.hash8 for job in jobs]})}"
     storage = store.local("checkpoints")

@@ -21,6 +21,7 @@ from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
 
 POLL_SECONDS = 0.3
 RETRIES = 3
+IN_FLIGHT = 64
 IN_FLIGHT_PER_CPU = 2
 KNOCK_SECONDS = 5
 
@@ -77,7 +78,7 @@ class RayEngine:
     """Shards as tasks of one CPU each, on the Ray session of :func:`cluster`.
 
     Args:
-        workers: tasks in flight at most; None for a few per CPU of the session.
+        workers: tasks in flight at most; None for `IN_FLIGHT`, or two per CPU where that is more.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -91,13 +92,14 @@ class RayEngine:
         """
         meter = Meter.remote()  # type: ignore[attr-defined]
         shared = ray.put(job)
-        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        bound = self.workers or IN_FLIGHT_PER_CPU * cpus
         waiting = iter(missing)
         running: dict[Any, int] = {}
         done: dict[int, int] = {}
         try:
             while True:
+                # asked anew: tasks that wait make an autoscaling cluster grow, from no CPU at all
+                cpus = int(ray.cluster_resources().get("CPU", 0))
+                bound = self.workers or max(IN_FLIGHT, IN_FLIGHT_PER_CPU * cpus)
                 while len(running) < bound and (shard := next(waiting, None)) is not None:
                     running[_fit_shard.remote(shared, shard, meter)] = shard
                 if not running:

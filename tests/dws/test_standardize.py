@@ -105,6 +105,12 @@ def test_an_orbit_that_never_varies_stays_near_zero(value, dtype):
     assert out.abs().max() <= 1e-6 * abs(value)
 
 
+def test_an_orbit_that_varies_less_than_its_statistics_can_hold_stays_finite():
+    theta = 1e-50 * uneven_weights(SPACE, 5)
+    out = SPACE.flatten(Standardize(SPACE).fit(theta)(SPACE.split(theta)))
+    assert torch.isfinite(out).all()
+
+
 def test_an_orbit_that_never_varies_does_not_stop_the_others():
     theta = uneven_weights(SPACE, 5)
     theta[:, -1] = 0.1
