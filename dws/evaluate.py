@@ -41,6 +41,8 @@ def forward(
     """
     widths = space.widths
     f = hidden_activation(activation, w0)
+    if theta.ndim != 2:
+        raise ValueError(f"expected weights [m, {space.size}], got {list(theta.shape)}")
     if x.ndim != 3 or x.shape[2] != widths[0] or x.shape[0] not in (1, theta.shape[0]):
         raise ValueError(
             f"expected inputs [{theta.shape[0]} or 1, points, {widths[0]}], got {list(x.shape)}"

@@ -237,7 +237,7 @@ _POOLS = {
 
 def key(alpha: Alpha) -> str:
     """Name of a block's matrix in the state dict."""
-    return "*".join(alpha) or "all"
+    return "*".join(alpha) or "*"
 
 
 def check_layer(pool: str, **counts: int) -> None:

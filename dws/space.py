@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import prod
+from operator import index
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,13 @@ class WeightSpace:
     hidden: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        names = [*self.axes, *self.sizes]
+        if not self.axes or not all(name.isidentifier() for name in names):
+            raise ValueError(
+                f"expected tensors and axes with names of letters, digits and '_', got {names}"
+            )
+        if bare := sorted(name for name, axes in self.axes.items() if not axes):
+            raise ValueError(f"the tensors {bare} have no axis; give each at least one of size 1")
         used = {axis for axes in self.axes.values() for axis in axes}
         if missing := sorted(used - set(self.sizes)):
             raise ValueError(f"no size is given for the axes {missing}")
@@ -68,8 +76,9 @@ class WeightSpace:
 
         Raises:
             ValueError: fewer than two widths, or one below 1.
+            TypeError: a width that is no whole number.
         """
-        widths = tuple(int(d) for d in widths)
+        widths = tuple(index(d) for d in widths)  # refuses 2.7 rather than cut it
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(
                 f"widths {list(widths)}: an MLP needs at least an input and an output width, each "
@@ -89,7 +98,8 @@ class WeightSpace:
 
         Args:
             module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``;
-                nested ``Sequential`` are read through.
+                nested ``Sequential`` are read through. Layers without parameters are taken to act
+                on each neuron alone, as activations and dropout do.
 
         Returns:
             The space whose vectors are ``parameters_to_vector(module.parameters())``.

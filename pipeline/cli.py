@@ -29,6 +29,13 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The arguments of every command that takes a config."""
     for option in (
         debug_option,
+        click.option(
+            "--workers-per-model",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Processes that share the training of one model.",
+        ),
         click.option("--workers", type=click.IntRange(min=1), help="Processes (default: CPUs)."),
         click.option(
             "--engine",
@@ -90,6 +97,7 @@ def _run(
     address: str | None,
     engine: str,
     workers: int | None,
+    workers_per_model: int,
 ) -> Any:
     """A `pipeline.steps.Run` of the options."""
     from pipeline.config import load
@@ -97,7 +105,13 @@ def _run(
     from zoo_gen import Store
 
     parsed, text = load(config, changes, limit)
-    place = Workplace(Store(root), engine, address, workers)  # type: ignore[arg-type]
+    place = Workplace(
+        Store(root),
+        engine,  # type: ignore[arg-type]
+        address,
+        workers,
+        workers_per_model,
+    )
     return Run(parsed, text, place)
 
 

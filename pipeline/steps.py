@@ -41,6 +41,7 @@ class Workplace:
         engine: ``"ray"``, or ``"local"`` for this process alone.
         address: of a Ray cluster; None starts a local Ray.
         workers: processes; None for one per CPU.
+        workers_per_model: of them, how many share the training of one model.
         console: for progress and messages.
     """
 
@@ -48,6 +49,7 @@ class Workplace:
     engine: Literal["ray", "local"] = "ray"
     address: str | None = None
     workers: int | None = None
+    workers_per_model: int = 1
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -189,11 +191,10 @@ class Run:
             if place.engine == "ray":
                 from training.ray_train import run_on_ray
 
-                cpus = place.cpus  # a cluster may grow to the workers asked for, a local Ray not
-                workers = (
-                    min(place.workers or cpus, cpus) if place.address is None else place.workers
-                )
-                run_on_ray(store, pending, tracking, tell, workers)
+                workers, cpus = place.workers, place.cpus
+                if place.address is None:  # a cluster may grow to what is asked for, this Ray not
+                    workers = min(workers or cpus, cpus)
+                run_on_ray(store, self.jobs, tracking, tell, workers, place.workers_per_model)
             else:
                 run.run_locally(store, pending, tracking, tell)
             bar.update(total)

@@ -1,9 +1,11 @@
-"""Jobs on a Ray Train worker group: the one door to Ray Train.
+"""Jobs on Ray Train workers: the one door to Ray Train.
 
-One group does all jobs of a command, one after another: starting a group costs some ten seconds,
-more than many a job. Workers split every batch between them (gloo on CPUs, nccl on GPUs). After a
-worker's or the driver's death the group continues from the last reported checkpoint, and jobs whose
-result is published are skipped.
+Jobs are dealt to *lanes*. A lane is one Ray Train worker group that does its jobs one after
+another: starting a group costs some ten seconds, more than many a job, and for models this small
+several lanes of one worker are faster than one lane whose workers share each batch. Where a job is
+large, a lane may have several workers (gloo on CPUs, nccl on GPUs). After a worker's or the
+driver's death a lane continues from its last reported checkpoint, and jobs whose result is
+published are skipped.
 """
 
 from __future__ import annotations
@@ -11,11 +13,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,30 @@ from zoo_gen.recipe import hash8
 
 CHECKPOINT_SECONDS = 10
 MAX_FAILURES = 3
-WORKERS = 4  # by default; more would wait for each other: these models are small
 STATE_FILE = "state.pt"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the workers are told."""
+class Lane:
+    """What one worker group is told.
 
+    Attributes:
+        name: of its folder of checkpoints; the same when the same command runs again.
+        store: the root.
+        jobs: its own, in order.
+        tracking: where runs go.
+        meter: whom it tells of its epochs.
+        workers: that share each batch.
+        use_gpu: one GPU per worker, else one CPU.
+    """
+
+    name: str
     store: Store
     jobs: list[Job]
     tracking: Tracking
     meter: Any
+    workers: int
+    use_gpu: bool
 
 
 def run_on_ray(
@@ -56,81 +67,105 @@ def run_on_ray(
     tracking: Tracking,
     tell: Tell,
     workers: int | None = None,
+    workers_per_job: int = 1,
 ) -> None:
-    """Do these jobs on one group of workers, on the Ray session that is there.
+    """Do those of these jobs that have no result, on the Ray session that is there.
 
     Args:
         store: the root, which the workers must reach under the same name.
-        jobs: those that are not done.
+        jobs: all of a config, so that each finds its own checkpoints again.
         tracking: where runs go.
         tell: called after each epoch.
-        workers: processes that share each batch: one GPU each where the session has GPUs, else
-            one CPU; None for as many as there are now, up to `WORKERS`.
+        workers: training processes at once, with one GPU each where the session has GPUs, else
+            one CPU; None for as many as there are now.
+        workers_per_job: of them, how many share each batch of a job.
 
     Raises:
         DwszooError: what a job raised.
-        EngineError: the group failed more often than it is restarted.
+        EngineError: a group failed more often than it is restarted.
     """
     resources = ray.cluster_resources()
     use_gpu = resources.get("GPU", 0) >= 1
-    available = max(1, int(resources.get("GPU" if use_gpu else "CPU", 1)))
-    workers = workers or min(WORKERS, available)
+    workers = workers or max(1, int(resources.get("GPU" if use_gpu else "CPU", 1)))
+    lanes = max(1, min(workers // workers_per_job, len(jobs)))
+    key = f"{jobs[0].config}-{hash8({'jobs': [job.hash8 for job in jobs]})}"
     meter = Meter.remote()  # type: ignore[attr-defined]
-    name = f"{jobs[0].config}-{hash8({'jobs': [job.hash8 for job in jobs]})}"
-    storage = store.local("checkpoints")
+    whole = Lane(key, store, jobs, tracking, meter, workers_per_job, use_gpu)
+    seen = {job.hash8: 0 for job in jobs}
+    running = []
+    for i in range(lanes):
+        mine = jobs[i::lanes]
+        if not all(results.done(store, job) for job in mine):
+            lane = replace(whole, name=f"{key}-{i + 1}-of-{lanes}", jobs=mine)
+            running.append(_run_lane.remote(lane))
+    try:
+        while running:
+            finished, running = ray.wait(running, timeout=POLL_SECONDS)
+            _pass_on(meter, jobs, seen, tell)
+            for ref in finished:
+                if (failure := ray.get(ref)) is not None:
+                    raise failure
+    finally:
+        # one lane's failure or Ctrl-C ends all; each continues from its checkpoint next time
+        for ref in running:
+            ray.cancel(ref, force=True)
+        ray.kill(meter)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _run_lane(lane: Lane) -> DwszooError | None:
+    """Run one group to its end; give the error that the user should see, if any."""
     # reports are collected at this interval; the default of 2 s would hold every checkpoint up
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    storage = lane.store.local("checkpoints")
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"plan": Plan(store, jobs, tracking, meter)},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        train_loop_config={"lane": lane},
+        torch_config=TorchConfig(backend="nccl" if lane.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": 1}
+            num_workers=lane.workers, use_gpu=lane.use_gpu, resources_per_worker={"CPU": 1}
         ),
         run_config=RunConfig(
-            name=name,
+            name=lane.name,
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
     try:
-        with _told(meter, jobs, tell):
-            trainer.fit()
-        failure = ray.get(meter.read.remote()).get("failure")
+        trainer.fit()
     except ray.train.TrainingFailedError as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unknown"
-        raise EngineError(
+        return EngineError(
             f"the training workers failed {MAX_FAILURES + 1} times; last: {reason}; "
             "--engine local runs the same in this process"
-        ) from error
-    finally:
-        ray.kill(meter)
-    if failure is not None:
-        raise failure
-    shutil.rmtree(storage / name, ignore_errors=True)
+        )
+    failure: DwszooError | None = ray.get(lane.meter.read.remote()).get(lane.name)
+    if failure is None:
+        shutil.rmtree(storage / lane.name, ignore_errors=True)
+    return failure
 
 
 def _work(config: dict[str, Any]) -> None:
     """What each worker runs."""
-    plan: Plan = config["plan"]
+    lane: Lane = config["lane"]
     rank, _ = loop.worker()
     device = str(ray.train.torch.get_device())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
     def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
-        plan.meter.tell.remote(job.hash8, (epoch, record))
+        lane.meter.tell.remote(job.hash8, (epoch, record))
 
-    for job in plan.jobs:
+    for job in lane.jobs:
         # the first worker looks, for all: what it sees may change while another one looks
-        if loop.any_worker(rank == 0 and results.done(plan.store, job), device):
+        if loop.any_worker(rank == 0 and results.done(lane.store, job), device):
             continue
         try:
-            run_job(plan.store, job, plan.tracking, ReportedCheckpoints(job, device), tell, device)
+            run_job(lane.store, job, lane.tracking, ReportedCheckpoints(job, device), tell, device)
         except OtherWorkerFailed:
             return
         except DwszooError as error:  # the user must mend it: told once, not retried
-            ray.get(plan.meter.tell.remote("failure", error))
+            ray.get(lane.meter.tell.remote(lane.name, error))
             return
 
 
@@ -163,32 +198,14 @@ class ReportedCheckpoints:
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 
-@contextmanager
-def _told(meter: Any, jobs: list[Job], tell: Tell) -> Iterator[None]:
-    """While the block runs, pass on what the workers tell of their epochs."""
-    stop = threading.Event()
-    seen = {job.hash8: 0 for job in jobs}
-
-    def pass_on() -> None:
-        try:
-            known = ray.get(meter.read.remote(), timeout=5)
-        except ray.exceptions.RayError:  # also: not up yet, or gone; progress is a courtesy
-            return
-        for job in jobs:
-            epoch, record = known.get(job.hash8, (0, {}))
-            if epoch > seen[job.hash8]:
-                seen[job.hash8] = epoch
-                tell(job, epoch, record)
-
-    def watch() -> None:
-        while not stop.wait(POLL_SECONDS):
-            pass_on()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+def _pass_on(meter: Any, jobs: list[Job], seen: dict[str, int], tell: Tell) -> None:
+    """Pass on what the workers have told of their epochs since the last call."""
     try:
-        yield
-        pass_on()
-    finally:
-        stop.set()
-        thread.join()
+        known = ray.get(meter.read.remote(), timeout=5)
+    except ray.exceptions.RayError:  # also: not up yet, or gone; progress is a courtesy
+        return
+    for job in jobs:
+        epoch, record = known.get(job.hash8, (0, {}))
+        if epoch > seen[job.hash8]:
+            seen[job.hash8] = epoch
+            tell(job, epoch, record)

@@ -111,3 +111,9 @@ def test_a_space_that_is_no_mlp_is_refused():
     space = WeightSpace({"A": ("p", "q")}, {"p": 2, "q": 2}, ("p",))
     with pytest.raises(ValueError, match="not the space of an MLP"):
         forward(space, torch.zeros(3, 4), torch.zeros(1, 5, 2))
+
+
+def test_weights_with_several_channels_are_no_networks() -> None:
+    space = WeightSpace.mlp((2, 3, 1))
+    with pytest.raises(ValueError, match=r"expected weights \[m, 13\], got \[4, 13, 2\]"):
+        forward(space, torch.zeros(4, 13, 2), torch.zeros(1, 5, 2))

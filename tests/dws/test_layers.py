@@ -167,7 +167,7 @@ def reference(layer, x):
 
     matrices = {}
     for block in layer.blocks:
-        named = "*".join(block.alpha) or "all"
+        named = "*".join(block.alpha) or "*"
         matrices[frozenset(block.alpha)] = layer.weights[named]
     out = {}
     for target in space.names:

@@ -311,3 +311,24 @@ def test_a_copy_is_the_same_space(space, copied):
 
 def test_a_space_is_told_by_its_widths():
     assert str(WeightSpace.mlp([2, 32, 1])) == "the MLP 2-32-1"
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "message"),
+    [
+        ({}, {}, "expected tensors and axes with names"),
+        ({"conv1.weight": ("a",)}, {"a": 2}, "conv1.weight"),
+        ({"w": ("a*b",)}, {"a*b": 2}, r"a\*b"),
+        ({"w": ("a",), "s": ()}, {"a": 2}, r"\['s'\] have no axis"),
+    ],
+)
+def test_names_that_a_state_dict_cannot_hold_and_tensors_without_axes_are_refused(
+    axes: dict[str, tuple[str, ...]], sizes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        WeightSpace(axes, sizes, ())
+
+
+def test_a_width_that_is_no_whole_number_is_refused() -> None:
+    with pytest.raises(TypeError):
+        WeightSpace.mlp([2.7, 3, 1])  # type: ignore[list-item]

@@ -34,7 +34,14 @@ def test_two_workers_give_the_result_of_one_process(
 ) -> None:
     jobs = [job(seed=11, augment="permutation"), job(kind="dwsnet", seed=11)]
     told: list[tuple[str, int]] = []
-    run_on_ray(own_root, jobs, tracking, lambda j, e, r: told.append((j.model, e)), workers=2)
+    run_on_ray(
+        own_root,
+        jobs,
+        tracking,
+        lambda j, e, r: told.append((j.model, e)),
+        workers=2,
+        workers_per_job=2,
+    )
     assert told[-1] == ("dwsnet", 3)
     run_locally(root, jobs, tracking, quiet)
     for one in jobs:
@@ -76,7 +83,7 @@ def test_two_workers_see_each_training_network_once_per_epoch(
             return Model()
 
     one = replace(job(epochs=2), network=Watched(), model="watched")
-    run_on_ray(own_root, [one], tracking, quiet, workers=2)
+    run_on_ray(own_root, [one], tracking, quiet, workers=2, workers_per_job=2)
     files = list(seen.iterdir())
     assert len(files) == 2
     rows = sorted(line for file in files for line in file.read_text().splitlines())
@@ -100,7 +107,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(
                     os.kill(process.pid, signal.SIGKILL)
                     return
 
-    run_on_ray(own_root, jobs, tracking, kill_one, workers=2)
+    run_on_ray(own_root, jobs, tracking, kill_one, workers=2, workers_per_job=2)
     assert killed
     for one in jobs:
         history = results.read(own_root, one).history
@@ -109,6 +116,21 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(
         assert steps == list(range(1, one.training.epochs + 1))
 
 
+def test_lanes_share_the_jobs_and_give_the_results_of_one_process(
+    ray_session, own_root, root, job, tracking
+) -> None:
+    jobs = [job(seed=s, augment="permutation") for s in (31, 32, 33)]
+    run_on_ray(own_root, jobs, tracking, quiet, workers=2)
+    run_locally(root, jobs, tracking, quiet)
+    for one in jobs:
+        lane, single = results.read(own_root, one), results.read(root, one)
+        assert lane.workers == 1
+        assert [r["val_loss"] for r in lane.history] == [r["val_loss"] for r in single.history]
+    assert not list(own_root.local("checkpoints").iterdir())
+
+
 def test_an_error_of_the_user_is_told_once(ray_session, own_root, job, tracking) -> None:
     with pytest.raises(TrainingError, match="the model diverged; lower"):
-        run_on_ray(own_root, [job(learning_rate=1e30)], tracking, quiet, workers=2)
+        run_on_ray(
+            own_root, [job(learning_rate=1e30)], tracking, quiet, workers=2, workers_per_job=2
+        )
