@@ -62,6 +62,9 @@ class Workplace:
     @cached_property
     def cpus(self) -> int:
         """CPUs of the Ray session, which is started or joined at the first use."""
+        if self.address is None:
+            # read while Ray is imported: a Ray of one machine listens on loopback alone
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         from zoo_gen.ray_engine import cluster
 
         where = f"the Ray cluster at {self.address}" if self.address else "a local Ray"

@@ -24,6 +24,7 @@ RETRIES = 3
 IN_FLIGHT = 64
 IN_FLIGHT_PER_CPU = 2
 KNOCK_SECONDS = 5
+WORKER_PROCESSES = 16
 
 
 @contextmanager
@@ -49,7 +50,8 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
-        options |= {"_node_ip_address": "127.0.0.1"}
+        # Ray Train's helpers are many processes; Ray would warn of more than four times this
+        options |= {"_system_config": {"worker_maximum_startup_concurrency": WORKER_PROCESSES}}
     try:
         if address is not None:
             _knock(address)

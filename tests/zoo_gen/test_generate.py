@@ -160,6 +160,23 @@ def test_a_folder_without_zoo_is_no_zoo(tmp_path: Path) -> None:
         ZooReader(Store(str(tmp_path)))
 
 
+def test_a_local_ray_listens_on_loopback_alone(ray_session: int) -> None:
+    import psutil
+
+    ray_processes = {
+        p.pid
+        for p in psutil.process_iter(["cmdline"])
+        if any("ray" in part for part in (p.info["cmdline"] or [])[:4])
+    }
+    listening = {
+        c.laddr.ip
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.pid in ray_processes
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_ray_gives_the_same_bytes_with_any_number_of_workers(
     ray_session: int,
