@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from zoo_gen.recipe import hash8
 
 if TYPE_CHECKING:
     from training.tracking import Tracking
+
+
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Workplace:
         if self.address is None:
             # read while Ray is imported: a Ray of one machine listens on loopback alone
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
         from zoo_gen.ray_engine import cluster
 
         where = f"the Ray cluster at {self.address}" if self.address else "a local Ray"
