@@ -29,8 +29,8 @@ bench: $(SETUP)
 setup: $(SETUP)
 
 $(SETUP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: no $(PYTHON) here; try make PYTHON=python3" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -n "$(PYTHON)" && command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: try make PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
 	touch $@

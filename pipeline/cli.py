@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -225,7 +228,9 @@ def _mlflow_command(uri: str) -> str:
     """How to look at the runs."""
     if uri.startswith("http"):
         return f"open {uri}"
-    return f"mlflow ui --backend-store-uri {uri} --port {_free_port(5000)}"
+    command = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
+    port = str(_free_port(5000))
+    return shlex.join([command, "ui", "--backend-store-uri", uri, "--port", port])
 
 
 def _free_port(first: int) -> int:

@@ -78,6 +78,10 @@ class Config:
                 )
         if not self.models:
             raise ConfigError("models: got none, expected at least one")
+        if any(not 0 <= seed < 2**63 for seed in self.seeds):
+            raise ConfigError(
+                f"seeds: got {list(self.seeds)}, expected whole numbers from 0 to 2^63-1"
+            )
         if len(set(self.seeds)) < max(1, len(self.seeds)):
             raise ConfigError(
                 f"seeds: got {list(self.seeds)}, expected different ones, at least one"
@@ -134,14 +138,28 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
     if limit is not None:
         raw["limit"] = limit
     try:
-        config = TypeAdapter(Config).validate_json(json.dumps(raw, default=str), strict=True)
+        text = json.dumps(raw, default=str)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config {file}: an anchor refers to itself") from error
+    try:
+        config = TypeAdapter(Config).validate_json(text, strict=True)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(e, raw) for e in error.errors())) from error
     return config, yaml.safe_dump(raw, sort_keys=False)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a number: 5e-3 is one."""
+    """YAML 1.2's idea of a number: 5e-3 is one. A key given twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As in PyYAML, which would keep the last of two equal keys and say nothing."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -49,7 +49,7 @@ def describe(zoo: ZooReader) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("zoo", zoo.url)
     facts.add_row("networks", f"{len(zoo):,} of {zoo.space}, {zoo.space.size:,} weights each")
-    facts.add_row("signals", f"{recipe['signals']:,}, {recipe['zoo']['views']} network(s) each")
+    facts.add_row("signals", f"{zoo.signals:,}, {recipe['zoo']['views']} network(s) each")
     facts.add_row("shards", f"{len(sizes)}, {sum(sizes) / 1e6:,.1f} MB, checksums verified")
     facts.add_row("recipe", json.dumps(recipe["zoo"]["fit"]))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from pipeline.steps import Run
+from zoo_gen import TrackingError
 
 COLUMNS = ["model", "test", "validation", "parameters", "networks/s", "seeds"]
 
@@ -23,7 +24,7 @@ class Row:
         test: test accuracy per seed, of the best validation epoch, evaluated once.
         validation: accuracy of that epoch per seed.
         parameters: of the model.
-        networks_per_second: mean in training, over all workers.
+        networks_per_second: mean over the training, of its workers together.
         curves: per seed, (epoch, validation accuracy).
     """
 
@@ -66,6 +67,11 @@ def rows(run: Run) -> list[Row]:
     for model in run.config.models:
         children = [tracking.find(j.hash8, finished=True) for j in run.jobs if j.model == model]
         ids = [child for child in children if child is not None]
+        if len(ids) < len(children):
+            raise TrackingError(
+                f"{len(children) - len(ids)} of {len(children)} runs of {model} are not in "
+                f"{tracking.uri}; `dwszoo train` with the same config and options writes them there"
+            )
         metrics = [tracking.metrics(child) for child in ids]
         found.append(
             Row(
@@ -73,7 +79,7 @@ def rows(run: Run) -> list[Row]:
                 [m["test_accuracy"] for m in metrics],
                 [m["best_val_accuracy"] for m in metrics],
                 int(metrics[0]["parameters"]),
-                statistics.mean(m["networks_per_second"] for m in metrics),
+                statistics.mean(m["mean_networks_per_second"] for m in metrics),
                 [tracking.curve(child, "val_accuracy") for child in ids],
             )
         )

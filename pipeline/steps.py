@@ -17,6 +17,7 @@ from pipeline.progress import Bar
 from training import results
 from training.results import Job
 from zoo_gen import (
+    ConfigError,
     Generated,
     LocalEngine,
     Recipe,
@@ -27,6 +28,7 @@ from zoo_gen import (
     TrainingError,
     generate,
 )
+from zoo_gen.generate import shard_name
 from zoo_gen.recipe import hash8
 
 if TYPE_CHECKING:
@@ -145,8 +147,8 @@ class Run:
         """Fit what is missing of the zoo."""
         place, recipe = self.place, self.recipe
         title = f"zoo {recipe.name}-{recipe.hash8}"
-        missing = set(place.store.names(f"{recipe.folder}/shards"))
-        if len(missing) >= recipe.shards:
+        there = set(place.store.names(f"{recipe.folder}/shards"))
+        if there.issuperset(shard_name(i) for i in range(recipe.shards)):
             generated = generate(place.store, recipe, self.signals, LocalEngine())
             place.say(f"{title}: {recipe.members:,} networks are there")
             return generated
@@ -180,8 +182,8 @@ class Run:
         done = [job for job in self.jobs if job not in pending]
         for job in done:
             if tracking.find(job.hash8, finished=True) is None:
-                place.say(f"{job.title}: trained before, now tracked in {tracking.uri}")
                 run.track_again(store, job, tracking)
+                place.say(f"{job.title}: trained before, now tracked in {tracking.uri}")
         if not pending:
             place.say(f"models: all {finished} are trained")
             return
@@ -202,6 +204,11 @@ class Run:
                 workers, cpus = place.workers, place.cpus
                 if place.address is None:  # a cluster may grow to what is asked for, this Ray not
                     workers = min(workers or cpus, cpus)
+                    if place.workers_per_model > workers:
+                        raise ConfigError(
+                            f"--workers-per-model: got {place.workers_per_model}, but there are "
+                            f"{workers} worker(s) here; ask for at most that many"
+                        )
                 run_on_ray(store, self.jobs, tracking, tell, workers, place.workers_per_model)
             else:
                 run.run_locally(store, pending, tracking, tell)

@@ -52,7 +52,7 @@ class Training:
         check_positive("epochs", self.epochs)
         check_positive("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight_decay: got {self.weight_decay}, expected 0 or more")
 
 

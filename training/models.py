@@ -96,7 +96,7 @@ AnyNetwork = DwsNetwork | MlpNetwork
 
 def check_positive(key: str, value: float) -> None:
     """Raise `ConfigError` unless the value is above zero."""
-    if not value > 0:
+    if not 0 < value < float("inf"):
         raise ConfigError(f"{key}: got {value}, expected more than 0")
 
 

@@ -114,12 +114,15 @@ class Result:
     @property
     def summary(self) -> dict[str, float]:
         """The final metrics, as they are tracked."""
+        seconds = sum(record["seconds"] for record in self.history)
+        networks = sum(r["seconds"] * r["networks_per_second"] for r in self.history)
         return {
             "test_accuracy": self.test["accuracy"],
             "test_loss": self.test["loss"],
             "best_val_accuracy": self.validation["val_accuracy"],
             "best_epoch": float(self.best_epoch),
-            "train_seconds": sum(record["seconds"] for record in self.history),
+            "train_seconds": seconds,
+            "mean_networks_per_second": networks / seconds,
             "parameters": float(self.parameters),
         }
 
@@ -151,3 +154,14 @@ def read(store: Store, job: Job) -> Result:
         raise StorageError(
             f"{store.url(path)} is not a result ({error!r}); delete its folder to train it anew"
         ) from error
+
+
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names."""
+    out: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{name}.")
+        else:
+            out[f"{prefix}{name}"] = value
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,7 @@ from training.data import WeightData, load
 from training.loop import Checkpoints, State
 from training.results import Job, Result
 from training.tracking import ChildRun, Tracking
-from zoo_gen import DwszooError, Store, ZooReader
+from zoo_gen import DwszooError, StorageError, Store, ZooReader
 
 Tell = Callable[[Job, int, dict[str, float]], None]
 """Called after each epoch of a job, from 1, with its record."""
@@ -77,11 +78,18 @@ class OtherWorkerFailed(DwszooError):
 
 def track_again(store: Store, job: Job, tracking: Tracking) -> None:
     """Write a result that is on disk into a tracking store that lacks it."""
+    from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
     data, zoo = zoo_data(store, job.zoo, job.column)
     model = job.network.build(data.space, data.classes)
-    model.load_state_dict(load_tensors(store.read(f"{job.folder}/model.safetensors")))
+    path = f"{job.folder}/model.safetensors"
+    try:
+        model.load_state_dict(load_tensors(store.read(path)))
+    except (SafetensorError, RuntimeError) as error:
+        raise StorageError(
+            f"{store.url(path)} is damaged; delete its folder to train the model anew"
+        ) from error
     run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
     run.finish(results.read(store, job), model.eval(), data.theta)
 
@@ -126,6 +134,9 @@ def encode_state(state: State, job: Job) -> bytes:
 
 
 def decode_state(data: bytes, job: Job) -> State | None:
-    """A training state of this job, or None if the bytes are another's."""
-    state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state if state.pop("job") == job.hash8 else None
+    """A training state of this job, or None if the bytes are another's or damaged."""
+    try:
+        state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return state if state.pop("job") == job.hash8 else None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError):
+        return None  # a damaged checkpoint costs the epochs since the start, not the command

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.results import Job, Result
+from training.results import Job, Result, flat
 from zoo_gen import TrackingError
 
 KEY = "dwszoo.key"
@@ -83,10 +83,10 @@ class Tracking:
             client = _client(self.uri)
             run = self.find(key)
             if run is None:
-                tags = {KEY: key, "mlflow.runName": name}
-                run = client.create_run(self.experiment, tags=tags).info.run_id
+                run = client.create_run(self.experiment, run_name=name).info.run_id
                 self._params(run, params)
                 client.log_text(run, config, "config.yaml")
+                client.set_tag(run, KEY, key)  # last: a run that is found is complete
             return Tracking(self.uri, self.experiment, run)
 
     def find(self, key: str, finished: bool = False) -> str | None:
@@ -109,11 +109,12 @@ class Tracking:
             client = _client(self.uri)
             run = self.find(job.hash8)
             if run is None:
-                tags = {KEY: job.hash8, PARENT: self.parent, "mlflow.runName": job.title}
+                tags = {PARENT: self.parent, "mlflow.runName": job.title}
                 tags |= {"model": job.model, "seed": str(job.seed), "zoo": job.zoo}
                 run = client.create_run(self.experiment, tags=tags).info.run_id
                 self._params(run, job.settings)
                 self._dataset(run, job, zoo)
+                client.set_tag(run, KEY, job.hash8)  # last: a run that is found is complete
             client.set_tag(run, PARENT, self.parent)
             client.set_terminated(run, "RUNNING")
             logged = client.get_metric_history(run, "val_loss")
@@ -137,9 +138,13 @@ class Tracking:
             _client(self.uri).log_artifact(self.parent, str(file))
 
     def end(self, status: str = "FINISHED") -> None:
-        """Close the parent run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
+        """Close the parent run and children that still run: FINISHED, FAILED or KILLED."""
         with _told(self.uri):
-            _client(self.uri).set_terminated(self.parent, status)
+            client = _client(self.uri)
+            still = f"tags.`{PARENT}` = '{self.parent}' and attributes.status = 'RUNNING'"
+            for child in client.search_runs([self.experiment], still):
+                client.set_terminated(child.info.run_id, status)
+            client.set_terminated(self.parent, status)
 
     def _params(self, run: str, params: dict[str, Any]) -> None:
         from mlflow.entities import Param
@@ -259,17 +264,6 @@ def default_uri(root: Path) -> str:
     return f"sqlite:///{root}/mlflow.db"
 
 
-def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted names."""
-    out: dict[str, Any] = {}
-    for name, value in params.items():
-        if isinstance(value, dict):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            out[f"{prefix}{name}"] = value
-    return out
-
-
 def _client(uri: str) -> Any:
     """A client of the store; MLflow is told to be brief and to give up in seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -291,7 +285,13 @@ def _told(uri: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy", "requests"):
+        known = type(error).__module__.split(".")[0] in (
+            "mlflow",
+            "sqlalchemy",
+            "requests",
+            "alembic",
+        )
+        if not (known or isinstance(error, OSError | ImportError)):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise TrackingError(

@@ -160,7 +160,10 @@ def read_description(store: Store, folder: str) -> dict[str, Any]:
     try:
         description = json.loads(store.read(path))
     except ValueError as error:
-        raise ZooError(f"{store.url(path)} is not readable JSON ({error})") from error
+        raise ZooError(
+            f"{store.url(path)} is not readable JSON ({error}); delete it and "
+            "`dwszoo generate` writes it again"
+        ) from error
     if not isinstance(description, dict):
         raise ZooError(f"{store.url(path)} does not describe a zoo")
     return description

@@ -48,6 +48,8 @@ class Fit:
             )
         _at_least("steps", self.steps, 1)
         _positive("learning_rate", self.learning_rate)
+        if not np.isfinite(self.offset):
+            raise ConfigError(f"offset: got {self.offset}, expected a finite number")
         _positive("w0", self.w0)
 
     @property
@@ -76,6 +78,7 @@ class Split:
     def __post_init__(self) -> None:
         for name in SPLITS:
             _at_least(name, getattr(self, name), 1)
+        _at_least("seed", self.seed, 0)
 
     def assign(self, signals: Signals) -> npt.NDArray[np.str_]:
         """The split of each signal.

@@ -19,7 +19,7 @@ from zoo_gen.errors import CorruptShard
 KEY = b"dwszoo"
 Columns = dict[str, npt.NDArray[Any]]
 ROW_GROUP = 2048
-STATUS = ("ok", "diverged")
+CONTRACT = {"member", "signal", "view", "split", "seed", "loss", "psnr", "steps", "status"}
 
 
 def encode(columns: Columns, description: dict[str, Any]) -> bytes:
@@ -71,12 +71,12 @@ def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[st
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         table = file.read([n for n in file.schema_arrow.names if theta or n != "theta"])
         description = json.loads(table.schema.metadata[KEY])
+        return {name: _numpy(table.column(name)) for name in table.column_names}, description
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CorruptShard(
             f"{name} is corrupt ({reason}); delete it and run `dwszoo generate` again to refit it"
         ) from error
-    return {name: _numpy(table.column(name)) for name in table.column_names}, description
 
 
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:

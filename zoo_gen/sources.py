@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +134,7 @@ class Idx:
                 "source.path: missing; give the directory of the four IDX files, for example "
                 "--set source.path=DIR"
             )
-        folder = Path(self.path).expanduser()
+        folder = Path(os.path.expanduser(self.path))
         if not folder.is_dir():
             raise SourceError(f"source.path: {folder} is not a directory")
         images, labels, part = [], [], []

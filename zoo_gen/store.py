@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo_gen.errors import StorageError
+from zoo_gen.errors import ConfigError, StorageError
 
 STALE_SECONDS = 3600
 
@@ -30,12 +30,15 @@ class Store:
             environment variables, such as ``AWS_ENDPOINT_URL``).
 
     Raises:
+        ConfigError: another kind of root.
         StorageError: from every method, naming the path and the reason.
     """
 
     def __init__(self, root: str) -> None:
         self.is_local = "://" not in root
-        self.root = str(Path(root).expanduser().absolute()) if self.is_local else root.rstrip("/")
+        if not root or not (self.is_local or root.startswith("s3://")):
+            raise ConfigError(f"--root: got {root!r}, expected a directory or s3://bucket/prefix")
+        self.root = os.path.abspath(os.path.expanduser(root)) if self.is_local else root.rstrip("/")
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"

@@ -31,6 +31,7 @@ class ZooReader:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
         fit: how they were fitted.
+        signals: number of signals they were fitted to.
 
     Raises:
         ZooError: there is no zoo at this place.
@@ -46,6 +47,10 @@ class ZooReader:
             self.fit = Fit(**{**fit, "widths": tuple(fit["widths"])})
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
+            self._rows = int(self.description["recipe"]["zoo"]["rows_per_shard"])
+            self.signals = int(self.description["recipe"]["signals"])
+            if min(self._members, self._shards, self._rows) < 1:
+                raise ValueError("it describes no networks")
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{self.url}/zoo.json does not describe a zoo ({error!r})") from error
 
@@ -115,7 +120,14 @@ class ZooReader:
                 f"{name} belongs to another zoo (hash {description.get('hash8')}, expected "
                 f"{self.hash8}); delete it and run `dwszoo generate` again to fit it anew"
             )
-        rows = int(self.description["recipe"]["zoo"]["rows_per_shard"])
+        lacking = shards.CONTRACT - set(columns)
+        size = columns["theta"].shape[1:] if "theta" in columns else (self.space.size,)
+        if lacking or size != (self.space.size,):
+            raise CorruptShard(
+                f"{name} is corrupt (it lacks {sorted(lacking) or 'weights of the zoo'}); delete "
+                "it and run `dwszoo generate` again to refit it"
+            )
+        rows = self._rows
         expected = np.arange(shard * rows, min((shard + 1) * rows, self._members))
         if not np.array_equal(columns["member"], expected):
             raise CorruptShard(

@@ -66,7 +66,7 @@ def test_everything_in_the_table_is_in_mlflow(dwszoo, tiny: Path, root: Path) ->
             values = [100 * m[name] for m in mine]
             assert cell.strip() == f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
         assert int(parameters.replace(",", "")) == mine[0]["parameters"]
-        mean_speed = statistics.mean(m["networks_per_second"] for m in mine)
+        mean_speed = statistics.mean(m["mean_networks_per_second"] for m in mine)
         assert int(speed.replace(",", "")) == round(mean_speed)
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
     assert artifacts == {"config.yaml", "report.md", "accuracy.png", "curves.png"}
@@ -82,6 +82,20 @@ def test_run_with_ray_end_to_end(
     theirs = sorted((tmp_path / "zoos").rglob("*.parquet"))
     ours = sorted((root / "zoos").rglob("*.parquet"))
     assert [f.read_bytes() for f in theirs] == [f.read_bytes() for f in ours]
+
+
+def test_what_mlflow_lost_is_written_again(dwszoo, tiny: Path, tmp_path: Path, root: Path) -> None:
+    import shutil
+
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "mlflow.db").unlink()
+    code, _, err = dwszoo("report", tiny, "--root", tmp_path)
+    assert (code, "`dwszoo train` with the same" in err) == (1, True)
+    _, before, _ = dwszoo("report", tiny, "--root", root)
+    code, after, err = dwszoo("run", tiny, "--root", tmp_path)
+    assert code == 0
+    assert err.count("trained before, now tracked") == 4
+    assert numbers(after) == numbers(before)
 
 
 def test_inspect_counts_what_is_there(dwszoo, root: Path) -> None:
@@ -147,6 +161,13 @@ MISTAKES = {
         ["generate", "digits", "--address", "127.0.0.1:1", "--limit", "40"],
         1,
         "the Ray cluster at 127.0.0.1:1 could not be reached",
+    ),
+    "another kind of root": (["run", "digits", "--root", "gs://b/x"], 2, "or s3://bucket/prefix"),
+    "no such home": (["run", "mnist", "--set", "source.path=~no/x"], 1, "is not a directory"),
+    "too many workers per model": (
+        ["run", "digits", "--limit", "30", "--workers", "1", "--workers-per-model", "2"],
+        2,
+        "--workers-per-model: got 2, but there are 1 worker(s) here",
     ),
     "no such zoo": (["inspect", "nothing"], 1, "no zoo of this name"),
 }

@@ -33,6 +33,10 @@ WRONG = {
     "models.mlp.training.augment=flip": r"^models.mlp.training.augment: got 'flip', expected",
     "seeds=[1, 1]": r"^seeds: got \[1, 1\], expected different ones",
     "seeds=[]": r"^seeds: got \[\], expected different ones, at least one",
+    "seeds=[-1]": r"^seeds: got \[-1\], expected whole numbers from 0",
+    "zoo.split.seed=-1": r"^zoo.split.seed: got -1, expected 0 or more",
+    "zoo.fit.offset=.nan": r"^zoo.fit.offset: got nan, expected a finite number",
+    "models.mlp.training.learning_rate=.inf": r"learning_rate: got inf, expected more than 0",
     "name=../x": r"^name: got '../x'; names become file names",
     "zoo.views.x=2": r"^--set zoo.views.x=2: zoo.views has no keys below it",
     "zoo": r"^--set zoo: expected key.sub=value",
@@ -92,4 +96,16 @@ def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message
 def test_a_config_without_a_required_key_says_which(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text("name: a")
     with pytest.raises(ConfigError, match=r"zoo: missing; it has no default"):
+        load(str(tmp_path / "my.yaml"))
+
+
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("name: a\nseeds: [0]\nseeds: [1]\n")
+    with pytest.raises(ConfigError, match="the key seeds stands twice, again in line 3"):
+        load(str(tmp_path / "my.yaml"))
+
+
+def test_an_anchor_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("name: &x {b: *x}\n")
+    with pytest.raises(ConfigError, match="an anchor refers to itself"):
         load(str(tmp_path / "my.yaml"))

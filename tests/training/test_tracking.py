@@ -154,3 +154,45 @@ def test_checkpoint_files_of_another_job_are_ignored(job, tmp_path: Path) -> Non
     run.FileCheckpoints(tmp_path / "c.pt", a).save({"history": []})
     assert run.FileCheckpoints(tmp_path / "c.pt", a).load() == {"history": []}
     assert run.FileCheckpoints(tmp_path / "c.pt", b).load() is None
+
+
+def test_a_damaged_checkpoint_is_ignored(job, tmp_path: Path) -> None:
+    place = run.FileCheckpoints(tmp_path / "c.pt", job())
+    place.save({"history": []})
+    whole = place.file.read_bytes()
+    for content in (b"", b"hello", whole[:100], whole[:200] + b"xxxx" + whole[204:]):
+        place.file.write_bytes(content)
+        assert place.load() in (None, {"history": []})
+
+
+def test_a_run_that_was_begun_and_not_described_is_begun_anew(
+    root: Store, job, tracking, monkeypatch
+) -> None:
+    one, params = job(seed=5), Tracking._params
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracking, "_params", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracking.child(one, {"url": "u", "members": 1})
+    assert tracking.find(one.hash8) is None
+    monkeypatch.setattr(Tracking, "_params", params)
+    tracking.child(one, {"url": "u", "members": 1})
+    assert tracking.find(one.hash8) is not None
+
+
+def test_ending_a_parent_ends_children_that_still_run(job, tracking) -> None:
+    from mlflow import MlflowClient
+
+    child = tracking.child(job(seed=6), {"url": "u", "members": 1})
+    tracking.end("KILLED")
+    for run_id in (child.run, tracking.parent):
+        assert MlflowClient(tracking.uri).get_run(run_id).info.status == "KILLED"
+
+
+def test_artifacts_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mlartifacts").write_text("a file where the folder should be")
+    store = Tracking.connect(default_uri(tmp_path), "tests", tmp_path / "mlartifacts")
+    with pytest.raises(TrackingError, match="cannot be used"):
+        store.with_parent("parent", "key", {}, "config")
