@@ -124,7 +124,7 @@ class Run:
     @cached_property
     def tracking(self) -> Tracking:
         """The parent run in MLflow; the store and the run are made at the first use."""
-        from training.tracking import Tracking, default_uri
+        from training.tracking import Tracking
 
         store = self.place.store
         uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -135,7 +135,7 @@ class Run:
             )
         artifacts = None
         if uri is None:
-            uri, artifacts = default_uri(store.local()), store.local("mlartifacts")
+            uri, artifacts = f"sqlite:///{store.local()}/mlflow.db", store.local("mlartifacts")
             store.check_writable()
         params: dict[str, Any] = {"zoo": self.recipe.folder, "seeds": list(self.config.seeds)}
         params |= {"models": list(self.config.models), "members": self.recipe.members}

@@ -105,10 +105,12 @@ def run_on_ray(
             for ref in finished:
                 if (failure := ray.get(ref)) is not None:
                     raise failure
-    finally:
-        # one lane's failure or Ctrl-C ends all; each continues from its checkpoint next time
+    except Exception:
+        # one lane's failure ends all; each continues from its checkpoint next time
         for ref in running:
             ray.cancel(ref, force=True)
+        raise
+    finally:
         ray.kill(meter)
 
 

@@ -45,9 +45,7 @@ class Tracking:
 
     @classmethod
     def connect(cls, uri: str, experiment: str, artifacts: Path | None) -> Tracking:
-        """Reach the store and make the experiment; once, before workers start.
-
-        (Several processes that open a new SQLite store at once would race in its migrations.)
+        """Reach the store and make the experiment: once, before workers start and race to do so.
 
         Args:
             uri: of the store.
@@ -74,10 +72,8 @@ class Tracking:
         """The same, below the parent run of this key, which is found or made.
 
         Args:
-            name: of the run.
-            key: hash of the config's content.
-            params: what the run was asked for.
-            config: the config file's text, kept as an artifact.
+            name: of the run; ``key`` is the hash of what it is.
+            params: what the run was asked for; ``config`` the file's text, kept as an artifact.
         """
         with _told(self.uri):
             client = _client(self.uri)
@@ -102,7 +98,6 @@ class Tracking:
         """The run of one job, found or made, set running.
 
         Args:
-            job: model, seed, zoo.
             zoo: where the job's zoo lies and how many networks it has: ``url``, ``members``.
         """
         with _told(self.uri):
@@ -231,13 +226,11 @@ def log_model(uri: str, run: str, model: nn.Module, theta: Tensor) -> None:
 
     The program needs torch alone: whoever loads it needs none of our packages.
     """
-    import mlflow
     from mlflow.models import infer_signature
 
     with torch.no_grad():
         signature = infer_signature(theta.numpy(), model(theta).numpy())
-    mlflow.set_tracking_uri(uri)
-    with mlflow.start_run(run_id=run), warnings.catch_warnings():
+    with _fluent(uri) as mlflow, mlflow.start_run(run_id=run), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mlflow.pytorch.log_model(
             model,
@@ -251,17 +244,9 @@ def log_model(uri: str, run: str, model: nn.Module, theta: Tensor) -> None:
 
 def load_model(tracking: Tracking, run: str) -> nn.Module:
     """The network that a run logged."""
-    import mlflow
-
-    with _told(tracking.uri):
-        mlflow.set_tracking_uri(tracking.uri)
+    with _told(tracking.uri), _fluent(tracking.uri) as mlflow:
         model: nn.Module = mlflow.pytorch.load_model(f"runs:/{run}/{MODEL}")
         return model
-
-
-def default_uri(root: Path) -> str:
-    """The embedded store of a local root."""
-    return f"sqlite:///{root}/mlflow.db"
 
 
 def _client(uri: str) -> Any:
@@ -275,6 +260,21 @@ def _client(uri: str) -> Any:
     for name in ("mlflow", "alembic"):  # the import of mlflow sets them to INFO
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(uri)
+
+
+@contextmanager
+def _fluent(uri: str) -> Iterator[Any]:
+    """MLflow, speaking to this store; left alone it would put the address into the environment."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield mlflow
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @contextmanager

@@ -112,10 +112,13 @@ class RayEngine:
                     done[result.shard] = result.rows
                     yield result
                 progress(sum({**_fitted(meter), **done}.values()))
-        finally:
-            # a failed shard, Ctrl-C or a consumer that stops: what runs is of no more use
+        except Exception:
+            # what waits is of no more use; what runs may publish its shard. (After Ctrl-C the
+            # session ends, and with it its tasks: to cancel them as well crashed Ray's core.)
             for ref in running:
-                ray.cancel(ref, force=True)
+                ray.cancel(ref)
+            raise
+        finally:
             ray.kill(meter)
 
 

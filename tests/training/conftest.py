@@ -12,7 +12,7 @@ from training.data import WeightData, load
 from training.loop import State, Training
 from training.models import DwsNetwork, MlpNetwork
 from training.results import Job
-from training.tracking import Tracking, default_uri
+from training.tracking import Tracking
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader, generate
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
@@ -52,7 +52,7 @@ def job() -> MlpJob:
 @pytest.fixture
 def tracking(tmp_path: Path) -> Tracking:
     """An embedded MLflow store of this test alone."""
-    store = Tracking.connect(default_uri(tmp_path), "tests", tmp_path / "mlartifacts")
+    store = Tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", "tests", tmp_path / "mlartifacts")
     return store.with_parent("parent", "parentkey", {"a": 1}, "config: text")
 
 

@@ -12,7 +12,7 @@ import torch
 
 from training import results, run
 from training.run import run_job, run_locally, track_again
-from training.tracking import Tracking, default_uri, load_model
+from training.tracking import Tracking, load_model
 from zoo_gen import Store, TrackingError
 
 
@@ -22,7 +22,7 @@ def trained(root: Store, job, tmp_path_factory):
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("mlflow")
-    tracking = Tracking.connect(default_uri(folder), "tests", folder / "mlartifacts")
+    tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "tests", folder / "mlartifacts")
     tracking = tracking.with_parent("parent", "key", {"a": {"b": [1, 2]}}, "config: text")
     one = job(kind="dwsnet", seed=7)
     run_locally(root, [one], tracking, lambda job, epoch, record: None)
@@ -141,7 +141,7 @@ def test_an_unreachable_server_is_told_within_seconds() -> None:
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is not SQLite" * 100)
     with pytest.raises(TrackingError, match="cannot be used"):
-        Tracking.connect(default_uri(tmp_path), "tests", None)
+        Tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", "tests", None)
 
 
 def test_the_parent_is_found_again(tracking: Tracking) -> None:
@@ -193,6 +193,6 @@ def test_ending_a_parent_ends_children_that_still_run(job, tracking) -> None:
 
 def test_artifacts_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     (tmp_path / "mlartifacts").write_text("a file where the folder should be")
-    store = Tracking.connect(default_uri(tmp_path), "tests", tmp_path / "mlartifacts")
+    store = Tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", "tests", tmp_path / "mlartifacts")
     with pytest.raises(TrackingError, match="cannot be used"):
         store.with_parent("parent", "key", {}, "config")
