@@ -156,7 +156,7 @@ class Run:
         if place.engine == "ray":
             from zoo_gen.ray_engine import RayEngine
 
-            assert place.cpus
+            _ = place.cpus  # starts or joins Ray; a cluster may begin with no CPU at all
             engine: RayEngine | LocalEngine = RayEngine(place.workers if place.address else None)
         else:
             engine = LocalEngine()
