@@ -5,7 +5,9 @@ changing what a network computes. Every layer here commutes with those permutati
 that does is in its reach. Needs torch alone.
 """
 
+from dws.attention import SetAttention
 from dws.basis import Block, Term, blocks, dimension, invariant_dimension, terms
+from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
 from dws.evaluate import forward
 from dws.group import Permutation, act, compose, inverse, random_permutation
 from dws.linear import EquivariantLinear, InvariantLinear
@@ -18,8 +20,13 @@ __all__ = [
     "DWSNet",
     "EquivariantLinear",
     "Features",
+    "FourierFeatures",
     "InvariantLinear",
     "Permutation",
+    "PositionalEncoding",
+    "ProbeFeatures",
+    "Projection",
+    "SetAttention",
     "Standardize",
     "Term",
     "WeightSpace",

@@ -15,6 +15,9 @@ maps per pair of channels. First layers, last layers and neighbours are no speci
 follow from the axes. Read by alpha instead, the tensors that have alpha are the sources *and* the
 targets of all its terms, so their matrices are the blocks of one: that is what the layers multiply.
 
+The features that come out may live on another space with the same axes: one value per network (no
+hidden axis), one per neuron. Then s runs over the tensors of the one and t over those of the other.
+
 Source: Navon et al. 2023, section 4 and appendix; Maron et al. 2019 for the counting.
 """
 
@@ -39,42 +42,69 @@ class Term:
 
 @dataclass(frozen=True)
 class Block:
-    """All terms that keep ``alpha`` aligned: each of ``tensors`` to each of them."""
+    """All terms that keep ``alpha`` aligned: each of ``sources`` to each of ``targets``."""
 
     alpha: Alpha
-    tensors: tuple[str, ...]
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
-def blocks(space: WeightSpace) -> tuple[Block, ...]:
-    """The basis by alpha, larger alphas first: 2M - 2 blocks for an MLP of M >= 2 layers."""
-    found: dict[frozenset[str], Alpha] = {}
+def blocks(space: WeightSpace, target: WeightSpace | None = None) -> tuple[Block, ...]:
+    """The basis by alpha, larger alphas first: 2M - 2 blocks for an MLP of M >= 2 layers.
+
+    Args:
+        space: of the features that come.
+        target: of the features that go, on some of the same axes; the same space if not given.
+
+    Raises:
+        ValueError: an axis that the two spaces share in name only.
+    """
+    target = target or space
+    for axis in space.sizes.keys() & target.sizes.keys():
+        ours, theirs = ((s.sizes[axis], axis in s.hidden) for s in (space, target))
+        if ours != theirs and (ours[1] or theirs[1]):
+            raise ValueError(
+                f"axis {axis}: {_told(*ours)} in the source, {_told(*theirs)} in the target; "
+                "shared hidden axes must agree"
+            )
+    alphas: dict[frozenset[str], Alpha] = {}
     for name in space.names:
-        hidden = space.hidden_axes(name)
-        for k in range(len(hidden), -1, -1):
-            for alpha in combinations(hidden, k):
-                found.setdefault(frozenset(alpha), alpha)
-    ordered = sorted(found.values(), key=lambda alpha: -len(alpha))
-    return tuple(
-        Block(alpha, tuple(n for n in space.names if set(alpha) <= set(space.hidden_axes(n))))
-        for alpha in ordered
+        for alpha in _subsets(space.hidden_axes(name)):
+            alphas.setdefault(frozenset(alpha), alpha)
+    found = (
+        Block(alpha, _having(space, alpha), _having(target, alpha)) for alpha in alphas.values()
     )
+    return tuple(sorted((b for b in found if b.targets), key=lambda b: -len(b.alpha)))
 
 
-def terms(space: WeightSpace) -> tuple[Term, ...]:
+def terms(space: WeightSpace, target: WeightSpace | None = None) -> tuple[Term, ...]:
     """Every (source, target, alpha) of the basis, block by block."""
     return tuple(
-        Term(source, target, block.alpha)
-        for block in blocks(space)
-        for source in block.tensors
-        for target in block.tensors
+        Term(s, t, block.alpha)
+        for block in blocks(space, target)
+        for s in block.sources
+        for t in block.targets
     )
 
 
-def dimension(space: WeightSpace) -> int:
+def dimension(space: WeightSpace, target: WeightSpace | None = None) -> int:
     """Number of independent linear equivariant maps per pair of channels (2-32-32-1: 75)."""
-    return sum(space.fixed_size(t.source) * space.fixed_size(t.target) for t in terms(space))
+    to = target or space
+    return sum(space.fixed_size(t.source) * to.fixed_size(t.target) for t in terms(space, to))
 
 
 def invariant_dimension(space: WeightSpace) -> int:
     """Number of independent linear invariant maps per channel, and of biases (2-32-32-1: 7)."""
     return sum(space.fixed_size(name) for name in space.names)
+
+
+def _subsets(axes: tuple[str, ...]) -> list[Alpha]:
+    return [c for k in range(len(axes), -1, -1) for c in combinations(axes, k)]
+
+
+def _having(space: WeightSpace, alpha: Alpha) -> tuple[str, ...]:
+    return tuple(n for n in space.names if set(alpha) <= set(space.hidden_axes(n)))
+
+
+def _told(size: int, hidden: bool) -> str:
+    return f"{'hidden' if hidden else 'fixed'} of size {size}"

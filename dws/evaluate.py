@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,17 @@ def forward(
     Raises:
         ValueError: an unknown activation, a space that is not an MLP's, or a wrong shape.
     """
+    return list(responses(space, theta, x, activation, w0))[-1]
+
+
+def responses(
+    space: WeightSpace,
+    theta: Tensor,
+    x: Tensor,
+    activation: str | Callable[[Tensor], Tensor] = "sine",
+    w0: float = 30.0,
+) -> Iterator[Tensor]:
+    """What every layer answers: :func:`forward` with ``[m, points, d_k]`` for k = 1 .. M."""
     widths = space.widths
     f = hidden_activation(activation, w0)
     if theta.ndim != 2:
@@ -50,11 +61,14 @@ def forward(
     tensors = space.split(theta)
     h = x.expand(theta.shape[0], -1, -1)
     for m in range(1, len(widths)):
-        weight, bias = tensors[f"W{m}"][..., 0], tensors[f"b{m}"][..., 0]
-        h = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
+        weight = tensors[f"W{m}"][..., 0].transpose(1, 2)
+        if f"b{m}" in tensors:
+            h = torch.baddbmm(tensors[f"b{m}"][..., 0].unsqueeze(1), h, weight)
+        else:
+            h = torch.bmm(h, weight)
         if m < len(widths) - 1:
             h = f(h)
-    return h
+        yield h
 
 
 def hidden_activation(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import prod, sqrt
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, relu
 
-from dws.basis import Alpha, blocks
+from dws.attention import SetAttention
+from dws.basis import Alpha, Block, blocks
+from dws.fused import affine
+from dws.pooling import AxisPool, Pool, Pooled
 from dws.space import Features, WeightSpace
 
-Pool = Literal["mean", "sum", "max"]
-POOLS = ("mean", "sum", "max")
+Parts = dict[tuple[str, tuple[str, ...]], Tensor]
 
 
 class EquivariantLinear(nn.Module):
@@ -25,19 +27,24 @@ class EquivariantLinear(nn.Module):
     one pair of channels are exactly as many as there are independent maps, :func:`dws.dimension`;
     the biases are :func:`dws.invariant_dimension` per output channel.
 
-    With ``pool="max"`` the terms that pool are no longer linear, but the layer stays equivariant.
+    Not linear, but still equivariant, are the terms that pool with ``"max"`` or ``"attention"``,
+    and those of ``heads``: the neurons of each axis then also attend to each other.
 
     Args:
-        space: of the features that come and go.
+        space: of the features that come.
         in_channels: c of the input, ``[m, *shape, c]``.
         out_channels: c of the output.
-        pool: how the axes outside alpha are summarised.
+        pool: how the axes outside alpha are summarised: mean, sum, max or attention.
         bias: whether to add a constant per tensor, fixed entry and channel.
+        heads: of the attention among the neurons of an axis, 0 for none.
+        target: space of the features that go, on axes of ``space``; the same if not given.
 
     Raises:
-        ValueError: an unknown pool or channel counts below 1; on call, features of another space.
+        ValueError: an unknown pool, counts below 1, a target that does not fit; on call, features
+            of another space.
 
-    Source: Navon et al. 2023, theorem 4.1, without the restrictions of the published code.
+    Source: Navon et al. 2023, theorem 4.1, without the restrictions of the published code; heads
+    as in its default layers (set attention of Lee et al. 2019).
     """
 
     def __init__(
@@ -47,25 +54,32 @@ class EquivariantLinear(nn.Module):
         out_channels: int,
         pool: Pool = "mean",
         bias: bool = True,
+        heads: int = 0,
+        target: WeightSpace | None = None,
     ) -> None:
         super().__init__()
-        check_layer(pool, in_channels=in_channels, out_channels=out_channels)
-        self.space, self.pool = space, pool
+        check_counts(in_channels=in_channels, out_channels=out_channels)
+        self.space, self.target = space, target or space
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.blocks = blocks(space)
-        self.weights = nn.ParameterDict(
-            {
-                key(block.alpha): nn.Parameter(
-                    torch.empty(
-                        sum(space.fixed_size(t) for t in block.tensors) * out_channels,
-                        sum(space.fixed_size(s) for s in block.tensors) * in_channels,
-                    )
-                )
-                for block in self.blocks
-            }
-        )
-        self.biases = nn.Parameter(torch.empty(self.weights[key(())].shape[0])) if bias else None
+        self.blocks = blocks(space, self.target)
+        self.pool, self.pooling = pool, AxisPool(space, in_channels, pool)
+        self.weights, self.attend = nn.ParameterDict(), nn.ModuleDict()
+        for block in self.blocks:
+            rows, columns = sum(self._heights(block)), sum(self._widths(block))
+            self.weights[key(block.alpha)] = nn.Parameter(torch.empty(rows, columns))
+            if heads and len(block.alpha) == 1:
+                self.attend[key(block.alpha)] = SetAttention(columns, rows, heads)
+        constants = sum(self.target.fixed_size(t) for t in self.target.names) * out_channels
+        self.biases = nn.Parameter(torch.empty(constants)) if bias else None
         self.reset_parameters()
+
+    def _widths(self, block: Block) -> list[int]:
+        """Columns of a block's matrix, source by source."""
+        return [self.space.fixed_size(s) * self.in_channels for s in block.sources]
+
+    def _heights(self, block: Block) -> list[int]:
+        """Rows of a block's matrix, target by target."""
+        return [self.target.fixed_size(t) * self.out_channels for t in block.targets]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -78,21 +92,25 @@ class EquivariantLinear(nn.Module):
         shrink the part that tells neurons apart, more so with each layer. (A maximum has no such
         parts: there the terms are independent and share the variance.)
         """
-        space = self.space
-        terms_into = {t: sum(t in block.tensors for block in self.blocks) for t in space.names}
+        space, pool = self.space, self.pool
+        terms_into = {t: sum(t in b.targets for b in self.blocks) for t in self.target.names}
         drawn: dict[frozenset[str], dict[tuple[str, str], Tensor]] = {}
         for block in self.blocks:
             weight = self.weights[key(block.alpha)]
             weight.normal_(std=sqrt(2.0 / weight.shape[1]))
-            own = _submatrices(space, block.tensors, weight, self.in_channels, self.out_channels)
+            own = {
+                (s, t): part
+                for t, row in zip(block.targets, weight.split(self._heights(block)), strict=True)
+                for s, part in zip(block.sources, row.split(self._widths(block), 1), strict=True)
+            }
             drawn[frozenset(block.alpha)] = {k: w.clone() for k, w in own.items()}
             for (s, t), w in own.items():
                 for larger in self._above(s, t, block.alpha):
                     sign = (-1) ** (len(larger) - len(block.alpha))
                     w += sign * drawn[larger][s, t]
-                if self.pool == "sum":
+                if pool == "sum":
                     w /= prod(space.sizes[a] for a in space.hidden_axes(s) if a not in block.alpha)
-                if self.pool == "max":
+                if pool == "max":
                     w /= sqrt(terms_into[t])
         if self.biases is not None:
             self.biases.zero_()
@@ -101,7 +119,7 @@ class EquivariantLinear(nn.Module):
         """The alphas of one source and target that hold more axes than this one."""
         if self.pool == "max":
             return []
-        shared = set(self.space.hidden_axes(source)) & set(self.space.hidden_axes(target))
+        shared = {*self.space.hidden_axes(source)} & {*self.target.hidden_axes(target)}
         rest = sorted(shared - set(alpha))
         return [
             frozenset((*alpha, *more))
@@ -111,45 +129,79 @@ class EquivariantLinear(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Features:
         """``[m, *shape, in_channels]`` per tensor -> ``[m, *shape, out_channels]``."""
-        space = self.space
-        space.check(features, self.in_channels)
-        pooled = Pooled(space, features, self.pool)
-        parts: dict[tuple[str, frozenset[str]], Tensor] = {}
-        for block in self.blocks:
-            joined = torch.cat([pooled(name, block.alpha) for name in block.tensors], dim=-1)
-            product = nn.functional.linear(
-                joined,
-                self.weights[key(block.alpha)],
-                self.biases if block.alpha == () else None,
-            )
-            sizes = [space.fixed_size(name) * self.out_channels for name in block.tensors]
-            for name, part in zip(block.tensors, product.split(sizes, dim=-1), strict=True):
-                parts[name, frozenset(block.alpha)] = part
-        return {name: self._gather(name, parts) for name in space.names}
+        self.space.check(features, self.in_channels)
+        return self.on(Pooled.of(self.space, features, self.pooling)).features(self.out_channels)
 
-    def _gather(self, name: str, parts: dict[tuple[str, frozenset[str]], Tensor]) -> Tensor:
-        """Broadcast the parts of one tensor to its hidden axes and add them, small ones first."""
-        space = self.space
-        hidden, fixed = space.hidden_axes(name), space.fixed_axes(name)
-        order = {frozenset(block.alpha): block.alpha for block in self.blocks}
-        total: Tensor | None = None
-        mine = [a for (n, a) in parts if n == name]
-        for alpha in sorted(mine, key=len):
-            part = parts[name, alpha]
-            kept = [a for a in hidden if a in alpha]
-            part = part.permute(0, *(order[alpha].index(a) + 1 for a in kept), part.ndim - 1)
-            part = part.view(
-                part.shape[0],
-                *(space.sizes[a] if a in alpha else 1 for a in hidden),
-                part.shape[-1],
-            )
-            total = part if total is None else total + part
-        assert total is not None
-        total = total.unflatten(-1, (*(space.sizes[a] for a in fixed), self.out_channels))
-        return total.permute(0, *_positions(hidden + fixed, space.axes[name]), total.ndim - 1)
+    def on(self, pooled: Pooled, activate: bool = False, then: AxisPool | None = None) -> Pooled:
+        """The layer within a stack.
+
+        Args:
+            pooled: features of ``space``.
+            activate: whether to apply a ReLU to the result.
+            then: how the result will be pooled next; its summaries are taken in the same pass
+                where that is possible.
+        """
+        pooled.pooling = self.pooling
+        ahead = then.pool if then is not None and then.pool in ("mean", "sum") else None
+        parts, direct = self._products(pooled)
+        known: Parts = {}
+        for name in self.target.names:
+            hidden = self.target.hidden_axes(name)
+            mine = self._broadcast(name, parts)
+            if name in direct:
+                y, *summaries = affine(*direct[name], activate, ahead, *mine)
+                for axis, summary in zip(hidden, summaries, strict=bool(ahead)):
+                    known[name, tuple(a for a in hidden if a != axis)] = summary
+            else:
+                y = sum(mine[1:], start=mine[0])
+                y = relu(y) if activate else y
+            known[name, hidden] = y
+        return Pooled(self.target, known, then or self.pooling)
+
+    def _products(self, pooled: Pooled) -> tuple[Parts, dict[str, tuple[Tensor, Tensor]]]:
+        """Each block's product, by (target, alpha); or its factors, where it is a target's own.
+
+        The one block of a tensor with two or more hidden axes that keeps them all is most of the
+        work: it is left to
+        :func:`dws.fused.affine`, to be done together with what follows.
+        """
+        parts: Parts = {}
+        direct: dict[str, tuple[Tensor, Tensor]] = {}
+        for block in self.blocks:
+            weight, name = self.weights[key(block.alpha)], block.targets[0]
+            inputs = [pooled(source, block.alpha) for source in block.sources]
+            single = len(block.sources) == len(block.targets) == 1
+            if single and len(block.alpha) > 1 and block.alpha == self.target.hidden_axes(name):
+                direct[name] = inputs[0], weight
+                continue
+            joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
+            bias = self.biases if block.alpha == () else None
+            product = linear(joined, weight, bias)
+            if key(block.alpha) in self.attend:
+                product = product + self.attend[key(block.alpha)](joined)
+            pieces = product.split(self._heights(block), -1) if not single else [product]
+            for target, piece in zip(block.targets, pieces, strict=True):
+                kept = tuple(a for a in self.target.hidden_axes(target) if a in block.alpha)
+                order = [1 + block.alpha.index(a) for a in kept]
+                parts[target, kept] = piece.permute(0, *order, piece.ndim - 1)
+        return parts, direct
+
+    def _broadcast(self, name: str, parts: Parts) -> list[Tensor]:
+        """The parts of one target, shaped to broadcast; the constant one added to a small one."""
+        hidden = self.target.hidden_axes(name)
+        kept = sorted((k for n, k in parts if n == name), key=len)
+        shaped = []
+        for axes in kept:
+            part = parts[name, axes]
+            sizes = [self.target.sizes[a] if a in axes else 1 for a in hidden]
+            shaped.append(part.reshape(part.shape[0], *sizes, part.shape[-1]))
+        if len(shaped) > 1 and kept[0] == ():
+            shaped[:2] = [shaped[0] + shaped[1]]
+        return shaped
 
     def extra_repr(self) -> str:
-        return f"{self.space}, {self.in_channels} -> {self.out_channels}, pool={self.pool}"
+        to = "" if self.target is self.space else f" to {self.target}"
+        return f"{self.space}{to}, {self.in_channels} -> {self.out_channels}, pool={self.pool}"
 
 
 class InvariantLinear(nn.Module):
@@ -162,7 +214,7 @@ class InvariantLinear(nn.Module):
         space: of the features that come.
         in_channels: c of the input, ``[m, *shape, c]``.
         out_features: length of the output.
-        pool: how the hidden axes are summarised.
+        pool: how the hidden axes are summarised: mean, sum, max or attention.
 
     Raises:
         ValueError: an unknown pool or sizes below 1; on call, features of another space.
@@ -174,65 +226,30 @@ class InvariantLinear(nn.Module):
         self, space: WeightSpace, in_channels: int, out_features: int, pool: Pool = "mean"
     ) -> None:
         super().__init__()
-        check_layer(pool, in_channels=in_channels, out_features=out_features)
-        self.space, self.pool, self.in_channels = space, pool, in_channels
-        entries = sum(space.fixed_size(name) for name in space.names)
-        self.linear = nn.Linear(entries * in_channels, out_features)
+        check_counts(in_channels=in_channels, out_features=out_features)
+        self.space, self.in_channels = space, in_channels
+        self.pool, self.pooling = pool, AxisPool(space, in_channels, pool)
+        widths = [space.fixed_size(name) * in_channels for name in space.names]
+        self.linear = nn.Linear(sum(widths), out_features)
         if pool == "sum":
             with torch.no_grad():
-                for name, columns in zip(
-                    space.names,
-                    self.linear.weight.split(
-                        [space.fixed_size(name) * in_channels for name in space.names], dim=1
-                    ),
-                    strict=True,
-                ):
+                parts = self.linear.weight.split(widths, dim=1)
+                for name, columns in zip(space.names, parts, strict=True):
                     columns /= prod(space.sizes[a] for a in space.hidden_axes(name))
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """``[m, *shape, in_channels]`` per tensor -> ``[m, out_features]``."""
         self.space.check(features, self.in_channels)
-        pooled = Pooled(self.space, features, self.pool)
+        return self.on(Pooled.of(self.space, features, self.pooling))
+
+    def on(self, pooled: Pooled) -> Tensor:
+        """The layer after a stack."""
+        pooled.pooling = self.pooling
         out: Tensor = self.linear(torch.cat([pooled(n, ()) for n in self.space.names], dim=-1))
         return out
 
-
-class Pooled:
-    """The features of every tensor, summarised down to any set of its hidden axes, each once.
-
-    ``pooled(name, alpha)`` is ``[m, *alpha sizes, fixed size * c]``, axes in the order of alpha.
-    """
-
-    def __init__(self, space: WeightSpace, features: Mapping[str, Tensor], pool: Pool) -> None:
-        self.space, self.pool = space, pool
-        self.known: dict[tuple[str, frozenset[str]], Tensor] = {}
-        for name in space.names:
-            hidden, fixed = space.hidden_axes(name), space.fixed_axes(name)
-            x = features[name]
-            x = x.permute(0, *_positions(space.axes[name], hidden + fixed), x.ndim - 1)
-            self.known[name, frozenset(hidden)] = x.flatten(1 + len(hidden))
-
-    def __call__(self, name: str, alpha: Alpha) -> Tensor:
-        x = self._down_to(name, frozenset(alpha))
-        kept = [a for a in self.space.hidden_axes(name) if a in alpha]
-        return x.permute(0, *_positions(kept, alpha), x.ndim - 1)
-
-    def _down_to(self, name: str, alpha: frozenset[str]) -> Tensor:
-        """From the tensor that still has one axis more, so that large tensors are read seldom."""
-        if (name, alpha) not in self.known:
-            hidden = self.space.hidden_axes(name)
-            extra = next(a for a in reversed(hidden) if a not in alpha)
-            wider = self._down_to(name, alpha | {extra})
-            dim = 1 + [a for a in hidden if a in alpha or a == extra].index(extra)
-            self.known[name, alpha] = _POOLS[self.pool](wider, dim)
-        return self.known[name, alpha]
-
-
-_POOLS = {
-    "mean": lambda x, dim: x.mean(dim),
-    "sum": lambda x, dim: x.sum(dim),
-    "max": lambda x, dim: x.amax(dim),
-}
+    def extra_repr(self) -> str:
+        return f"{self.space}"
 
 
 def key(alpha: Alpha) -> str:
@@ -240,29 +257,8 @@ def key(alpha: Alpha) -> str:
     return "*".join(alpha) or "*"
 
 
-def check_layer(pool: str, **counts: int) -> None:
-    """Raise ``ValueError`` on an unknown pool or a count below 1."""
-    if pool not in POOLS:
-        raise ValueError(f"pool {pool!r} is not known; choose one of {', '.join(POOLS)}")
+def check_counts(**counts: int) -> None:
+    """Raise ``ValueError`` on a count below 1."""
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be 1 or more, got {count}")
-
-
-def _positions(order: tuple[str, ...] | list[str], wanted: tuple[str, ...]) -> list[int]:
-    """For a permute of [m, *order, ...] to [m, *wanted, ...]."""
-    return [1 + order.index(axis) for axis in wanted]
-
-
-def _submatrices(
-    space: WeightSpace, tensors: tuple[str, ...], weight: Tensor, c_in: int, c_out: int
-) -> dict[tuple[str, str], Tensor]:
-    """Views of a block's matrix: (source, target) -> its F(t) c_out x F(s) c_in part."""
-    rows = weight.split([space.fixed_size(t) * c_out for t in tensors], dim=0)
-    return {
-        (s, t): part
-        for t, row in zip(tensors, rows, strict=True)
-        for s, part in zip(
-            tensors, row.split([space.fixed_size(s) * c_in for s in tensors], dim=1), strict=True
-        )
-    }

@@ -1,41 +1,62 @@
-"""DWSNet: a stack of equivariant layers, with an invariant head or an equivariant output."""
+"""DWSNet: a stack of equivariant layers with an invariant, equivariant or per-neuron output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from dws.linear import EquivariantLinear, InvariantLinear, Pool
+from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
+from dws.linear import EquivariantLinear, InvariantLinear, check_counts
+from dws.pooling import AxisPool, Pool, Pooled
 from dws.space import Features, WeightSpace
 from dws.standardize import Standardize
+
+Norm = Literal["none", "layer", "batch"]
+POINTWISE = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 class DWSNet(nn.Module):
     """A deep weight-space network.
 
-    ``standardize -> (EquivariantLinear -> norm -> ReLU -> dropout) x layers -> head``. The head is
-    invariant, ``InvariantLinear -> ReLU -> Linear``, where ``out_features`` is given, else one more
-    ``EquivariantLinear`` to ``out_channels``.
+    ``standardize -> encodings -> (EquivariantLinear -> norm -> activation -> dropout) x layers ->
+    head``. Exactly one output is chosen: ``out_features`` (invariant, a vector per network),
+    ``out_channels`` (equivariant, features of the weights) or ``per_neuron`` (a vector for each
+    hidden neuron).
 
     Args:
         space: of the networks that come in.
         in_channels: features per weight; 1 for plain weights.
         hidden_channels: c inside.
         layers: equivariant layers before the head, 1 or more.
-        out_features: length of the output vector of each network, for an invariant output.
-        out_channels: channels of the output features, for an equivariant output.
-        pool: how the layers summarise axes: mean, sum or max.
-        norm: whether each layer normalises the channels at each position (layer norm per tensor).
+        out_features: length of the output vector of each network.
+        out_channels: channels of the output features.
+        per_neuron: length of the output vector of each hidden neuron.
+        identity: with ``out_channels``: add the output to the weights and start at zero, so that an
+            untrained model changes nothing; the output is counted in the weights' own deviations.
+        pool: how the layers summarise axes: mean, sum, max or attention.
+        activation: relu, gelu, silu or tanh.
+        norm: over the channels: ``"layer"`` at each position; ``"batch"`` over all positions of a
+            tensor in all networks of a batch.
         residual: whether layers after the first add their input.
         dropout: share of features set to zero in training.
+        heads: of attention among the neurons of each axis, 0 for none.
+        fourier: frequencies of :class:`dws.FourierFeatures`, 0 for none.
+        probes: points of :class:`dws.ProbeFeatures`, 0 for none; needs an MLP's plain weights.
+        probe_activation: of the networks that come in, as in :func:`dws.forward`.
+        probe_w0: frequency of its ``"sine"``.
+        permute: fixed axes that become permutable, each with ``position_channels`` of
+            :class:`dws.PositionalEncoding`.
+        position_channels: see ``permute``.
+        project: fixed axis -> size of its :class:`dws.Projection`.
 
     Raises:
-        ValueError: both or none of ``out_features`` and ``out_channels``, or sizes below 1.
+        ValueError: not exactly one output, an unknown option, or sizes below 1.
 
-    Source: Navon et al. 2023, section 4.3.
+    Source: Navon et al. 2023, section 4.3; options as told in their own docstrings.
     """
 
     def __init__(
@@ -46,38 +67,94 @@ class DWSNet(nn.Module):
         layers: int = 4,
         out_features: int | None = None,
         out_channels: int | None = None,
+        per_neuron: int | None = None,
+        identity: bool = False,
         pool: Pool = "mean",
-        norm: bool = False,
+        activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
+        norm: Norm = "none",
         residual: bool = False,
         dropout: float = 0.0,
+        heads: int = 0,
+        fourier: int = 0,
+        probes: int = 0,
+        probe_activation: str = "sine",
+        probe_w0: float = 30.0,
+        permute: tuple[str, ...] = (),
+        position_channels: int = 4,
+        project: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        if (out_features is None) == (out_channels is None):
+        outputs = (out_features, out_channels, per_neuron)
+        if sum(o is not None for o in outputs) != 1:
             raise ValueError(
-                "give either out_features (one vector per network) or out_channels (features per "
-                f"weight), got out_features={out_features} and out_channels={out_channels}"
+                "give one of out_features (a vector per network), out_channels (features per "
+                "weight) and per_neuron (a vector per hidden neuron); got out_features="
+                f"{out_features}, out_channels={out_channels}, per_neuron={per_neuron}"
             )
-        for name, count in (("layers", layers), ("out_features", out_features)):
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be 1 or more, got {count}")
-        self.space, self.in_channels = space, in_channels
+        check_counts(
+            layers=layers, **({} if out_features is None else {"out_features": out_features})
+        )
+        if identity and out_channels != in_channels:
+            raise ValueError(
+                f"identity adds the output to the weights: out_channels must be {in_channels}, "
+                f"the channels that come in; got {out_channels}"
+            )
+        if probes and in_channels != 1:
+            raise ValueError(f"probes evaluate plain weights; got in_channels={in_channels}")
+        self.space, self.in_channels, self.out_channels = space, in_channels, out_channels
         self.standardize = Standardize(space)
-        widths = [in_channels] + [hidden_channels] * layers
+        self.projections = nn.ModuleList()
+        inner = space
+        for axis, size in (project or {}).items():
+            self.projections.append(Projection(inner, axis, size))
+            inner = inner.resized(axis, size)
+        seen, self.probe = inner, None
+        if probes:
+            self.probe = ProbeFeatures(space, probes, probe_activation, probe_w0)
+            seen = self._with_answers(inner, self.probe)
+        self.encodings = nn.ModuleList()
+        channels = in_channels
+        if fourier:
+            encoding = FourierFeatures(seen, channels, fourier)
+            self.encodings.append(encoding)
+            channels = encoding.out_channels
+        if permute:
+            positions = PositionalEncoding(seen, channels, permute, position_channels)
+            self.encodings.append(positions)
+            channels = positions.out_channels
+            seen, inner = seen.permutable(*permute), inner.permutable(*permute)
+        self.seen = seen
+        widths = [channels] + [hidden_channels] * layers
         self.layers = nn.ModuleList(
-            EquivariantBlock(space, a, b, pool, norm, residual and i > 0, dropout)
+            EquivariantBlock(
+                EquivariantLinear(seen if i == 0 else inner, a, b, pool, heads=heads, target=inner),
+                activation,
+                norm,
+                residual and i > 0,
+                dropout,
+            )
             for i, (a, b) in enumerate(pairwise(widths))
         )
-        self.head: nn.Module
+        self.head: InvariantHead | EquivariantLinear
         if out_features is not None:
-            self.head = nn.Sequential(
-                InvariantLinear(space, hidden_channels, 2 * hidden_channels, pool),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-                nn.Linear(2 * hidden_channels, out_features),
+            self.head = InvariantHead(inner, hidden_channels, out_features, pool, dropout)
+        elif per_neuron is not None:
+            self.head = EquivariantLinear(
+                inner, hidden_channels, per_neuron, pool, target=space.neurons
             )
         else:
             assert out_channels is not None
-            self.head = EquivariantLinear(space, hidden_channels, out_channels, pool)
+            self.head = EquivariantLinear(inner, hidden_channels, out_channels, pool)
+        self.identity = identity
+        if identity:
+            for p in self.head.parameters():
+                nn.init.zeros_(p)
+
+    @staticmethod
+    def _with_answers(inner: WeightSpace, probe: ProbeFeatures) -> WeightSpace:
+        answers = {name: probe.target.axes[name] for name in probe.answers}
+        sizes = {**inner.sizes, "probe": probe.target.sizes["probe"]}
+        return WeightSpace({**inner.axes, **answers}, sizes, inner.hidden)
 
     def forward(self, weights: Tensor | Mapping[str, Tensor]) -> Tensor | Features:
         """Predict from weights.
@@ -87,46 +164,115 @@ class DWSNet(nn.Module):
                 ``[m, *shape, in_channels]``.
 
         Returns:
-            ``[m, out_features]``, or features ``[m, *shape, out_channels]``.
+            ``[m, out_features]``; or features, name -> ``[m, *shape, out_channels]``; or hidden
+            axis -> ``[m, n, per_neuron]``.
 
         Raises:
             ValueError: weights of another space.
         """
-        x = self.space.split(weights) if isinstance(weights, Tensor) else dict(weights)
-        self.space.check(x, self.in_channels)
-        x = self.standardize(x)
-        for layer in self.layers:
-            x = layer(x)
-        out: Tensor | Features = self.head(x)
-        return out
+        given = self.space.split(weights) if isinstance(weights, Tensor) else dict(weights)
+        self.space.check(given, self.in_channels)
+        x = self.standardize(given)
+        for projection in self.projections:
+            x = projection(x)
+        if self.probe is not None:
+            x = {**x, **self.probe(self.space.flatten(given))}
+        for encoding in self.encodings:
+            x = encoding(x)
+        blocks = cast("list[EquivariantBlock]", list(self.layers))
+        following = [*(block.linear.pooling for block in blocks), self.head.pooling]
+        pooled = Pooled.of(self.seen, x, following[0])
+        for block, then in zip(blocks, following[1:], strict=True):
+            pooled = block(pooled, then)
+        if isinstance(self.head, InvariantHead):
+            vectors: Tensor = self.head(pooled)
+            return vectors
+        out = self.head.on(pooled).features(self.head.out_channels)
+        if self.out_channels is None:
+            return out
+        for projection in reversed(self.projections):
+            out = cast(Projection, projection).expand(out)
+        return self.standardize.add(given, out) if self.identity else out
 
 
 class EquivariantBlock(nn.Module):
-    """``EquivariantLinear -> norm -> ReLU -> dropout``, added to the input if residual."""
+    """``linear -> norm -> activation -> dropout``, added to the input if residual.
+
+    Args:
+        linear: the layer.
+        activation: relu, gelu, silu or tanh.
+        norm: none, layer or batch, as in :class:`DWSNet`.
+        residual: whether to add the input; needs as many channels out as in.
+        dropout: share of features set to zero in training.
+
+    Raises:
+        ValueError: an unknown activation or norm.
+    """
 
     def __init__(
         self,
-        space: WeightSpace,
-        in_channels: int,
-        out_channels: int,
-        pool: Pool,
-        norm: bool,
-        residual: bool,
-        dropout: float,
+        linear: EquivariantLinear,
+        activation: str = "relu",
+        norm: str = "none",
+        residual: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.linear = EquivariantLinear(space, in_channels, out_channels, pool)
-        self.norms = nn.ModuleDict(
-            {name: nn.LayerNorm(out_channels) for name in space.names} if norm else {}
-        )
-        self.residual = residual
-        self.dropout = nn.Dropout(dropout)
+        for kind, known, option in (
+            ("activation", POINTWISE, activation),
+            ("norm", ("none", "layer", "batch"), norm),
+        ):
+            if option not in known:
+                raise ValueError(
+                    f"{kind} {option!r} is not known; choose one of {', '.join(known)}"
+                )
+        self.linear, self.activation = linear, POINTWISE[activation]()
+        c = linear.out_channels
+        make = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}.get(norm)
+        self.norms = nn.ModuleDict({n: make(c) for n in linear.target.names} if make else {})
+        self.residual, self.dropout = residual, nn.Dropout(dropout)
 
-    def forward(self, features: Features) -> Features:
-        out: Features = self.linear(features)
-        for name, norm in self.norms.items():
-            out[name] = norm(out[name])
-        out = {name: self.dropout(torch.relu(x)) for name, x in out.items()}
-        if self.residual:
-            out = {name: features[name] + x for name, x in out.items()}
+    def forward(self, pooled: Pooled, then: AxisPool) -> Pooled:
+        """Features of the layer's space -> of its target, to be pooled by ``then`` next."""
+        dropping = self.training and self.dropout.p > 0
+        plain = not (self.norms or self.residual or dropping)
+        if plain and isinstance(self.activation, nn.ReLU):
+            return self.linear.on(pooled, activate=True, then=then)
+        space, known = self.linear.target, {}
+        for (name, hidden), x in self.linear.on(pooled, then=None).known.items():
+            if name in self.norms:
+                rows = x.reshape(-1, self.linear.out_channels)
+                x = self.norms[name](rows).view(x.shape)
+            x = self.dropout(self.activation(x))
+            known[name, hidden] = pooled.known[name, hidden] + x if self.residual else x
+        return Pooled(space, known, then)
+
+
+class InvariantHead(nn.Module):
+    """``InvariantLinear -> ReLU -> dropout -> Linear``: a vector per network.
+
+    Args:
+        space: of the features that come.
+        in_channels: their c.
+        out_features: length of the vector.
+        pool: how the hidden axes are summarised.
+        dropout: share of the hidden features set to zero in training.
+    """
+
+    def __init__(
+        self, space: WeightSpace, in_channels: int, out_features: int, pool: Pool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.invariant = InvariantLinear(space, in_channels, 2 * in_channels, pool)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(2 * in_channels, out_features)
+
+    @property
+    def pooling(self) -> AxisPool:
+        """Of its first layer."""
+        return self.invariant.pooling
+
+    def forward(self, pooled: Pooled) -> Tensor:
+        """Features -> ``[m, out_features]``."""
+        out: Tensor = self.output(self.dropout(torch.relu(self.invariant.on(pooled))))
         return out

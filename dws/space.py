@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from math import prod
 from operator import index
 
@@ -59,16 +58,17 @@ class WeightSpace:
         for name, axes in self.axes.items():
             if len(set(axes)) < len(axes):
                 raise ValueError(
-                    f"tensor {name} has axes {axes}: an axis may appear once in a tensor "
-                    "(the basis of repeated axes is not enumerated)"
+                    f"tensor {name} has axes {axes}: an axis may appear once in a tensor (a square "
+                    "matrix over one set of neurons has further maps, which are not enumerated)"
                 )
 
     @classmethod
-    def mlp(cls, widths: Sequence[int]) -> WeightSpace:
-        """The space of a multi-layer perceptron with biases.
+    def mlp(cls, widths: Sequence[int], bias: bool = True) -> WeightSpace:
+        """The space of a multi-layer perceptron.
 
         Args:
             widths: neurons per layer, d_0 (inputs), d_1, ..., d_M (outputs); M >= 1.
+            bias: whether its layers have biases.
 
         Returns:
             Tensors ``W1, b1, ..., WM, bM``; W_m has axes ``(n_m, n_{m-1})``, b_m has ``(n_m,)``;
@@ -88,55 +88,35 @@ class WeightSpace:
         axes: dict[str, tuple[str, ...]] = {}
         for m in range(1, depth + 1):
             axes[f"W{m}"] = (f"n{m}", f"n{m - 1}")
-            axes[f"b{m}"] = (f"n{m}",)
+            if bias:
+                axes[f"b{m}"] = (f"n{m}",)
         sizes = {f"n{k}": d for k, d in enumerate(widths)}
         return cls(axes, sizes, tuple(f"n{k}" for k in range(1, depth)))
 
     @classmethod
     def from_module(cls, module: nn.Module) -> WeightSpace:
-        """The space of an ``nn.Sequential`` of ``nn.Linear`` layers and parameter-free modules.
+        """The space of an ``nn.Sequential`` of linear layers, convolutions and what has no weights.
 
         Args:
-            module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``;
-                nested ``Sequential`` are read through. Layers without parameters are taken to act
-                on each neuron alone, as activations and dropout do.
+            module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``, or
+                ``Conv2d`` layers, then ``nn.Flatten`` or a global pool, then ``Linear`` layers;
+                with or without biases; nested ``Sequential`` are read through. Layers of your own
+                without parameters are taken to act on each neuron or channel alone.
 
         Returns:
-            The space whose vectors are ``parameters_to_vector(module.parameters())``.
+            The space whose vectors are ``parameters_to_vector(module.parameters())``. A linear
+            layer has axes ``(n_m, n_{m-1})``. A convolution has a third, fixed one, ``taps_m``: the
+            entries of its kernel, row by row. The linear layer that follows a flattened image of
+            several pixels has ``places_m``: the pixels, row by row.
 
         Raises:
-            ValueError: another layer with parameters, a linear layer without bias, widths that do
-                not chain, parameters that layers share, or no linear layer at all.
+            ValueError: another layer with parameters, a layer that mixes neurons, a grouped
+                convolution, widths that do not chain, parameters that layers share, or no linear
+                layer or convolution at all.
         """
-        linears: list[nn.Linear] = []
-        for name, layer in _leaves(module):
-            if isinstance(layer, nn.Linear):
-                if layer.bias is None:
-                    raise ValueError(
-                        f"layer {name!r} is linear without bias; every layer needs one"
-                    )
-                linears.append(layer)
-            elif any(True for _ in layer.parameters()):
-                raise ValueError(
-                    f"layer {name!r} is a {type(layer).__name__} with parameters; "
-                    "from_module reads nn.Linear layers and layers without parameters"
-                )
-        if not linears:
-            raise ValueError(f"{type(module).__name__} has no nn.Linear layer")
-        for before, after in pairwise(linears):
-            if before.out_features != after.in_features:
-                raise ValueError(
-                    f"a linear layer with {before.out_features} outputs is followed by one with "
-                    f"{after.in_features} inputs; the layers must chain"
-                )
-        space = cls.mlp([linears[0].in_features, *(layer.out_features for layer in linears)])
-        own = sum(p.numel() for p in module.parameters())
-        if own != space.size:
-            raise ValueError(
-                f"{space} has {space.size} weights, but the module has {own} parameters; layers "
-                "must not share or derive them: give each a weight and a bias of its own"
-            )
-        return space
+        from dws.modules import read_axes
+
+        return cls(*read_axes(module))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,21 +141,70 @@ class WeightSpace:
             ValueError: it is not.
         """
         widths = [self.sizes[a] for a in sorted(self.sizes, key=lambda a: (len(a), a))]
-        if len(widths) < 2 or WeightSpace.mlp(widths) != self:
+        if len(widths) < 2 or self not in (self.mlp(widths), self.mlp(widths, bias=False)):
             raise ValueError(f"{self!r} is not the space of an MLP")
         return tuple(widths)
 
+    @property
+    def neurons(self) -> WeightSpace:
+        """One tensor per hidden axis, of its name and nothing but it: features of each neuron.
+
+        Raises:
+            ValueError: the space has no hidden axis.
+        """
+        if not self.hidden:
+            raise ValueError(f"{self} has no hidden neurons")
+        return WeightSpace({a: (a,) for a in self.hidden}, self._sizes_of(self.hidden), self.hidden)
+
+    def permutable(self, *axes: str) -> WeightSpace:
+        """The same tensors with further axes permutable, for example inputs and outputs.
+
+        Raises:
+            ValueError: axes that the space does not have, or that are permutable already.
+        """
+        if wrong := [a for a in axes if a not in self.sizes or a in self.hidden]:
+            fixed = sorted(set(self.sizes) - set(self.hidden))
+            raise ValueError(f"axes {wrong} are not among the fixed axes {fixed}")
+        return WeightSpace(self.axes, self.sizes, (*self.hidden, *axes))
+
+    def resized(self, axis: str, size: int) -> WeightSpace:
+        """The same tensors with a fixed axis of another size.
+
+        Raises:
+            ValueError: not a fixed axis, or a size below 1.
+        """
+        if axis not in self.sizes or axis in self.hidden:
+            fixed = sorted(set(self.sizes) - set(self.hidden))
+            raise ValueError(f"axis {axis!r} is not among the fixed axes {fixed}")
+        return WeightSpace(self.axes, {**self.sizes, axis: size}, self.hidden)
+
+    def _sizes_of(self, axes: Iterable[str]) -> dict[str, int]:
+        return {a: self.sizes[a] for a in axes}
+
     def hidden_axes(self, name: str) -> tuple[str, ...]:
         """The permutable axes of one tensor, in its order."""
-        return tuple(a for a in self.axes[name] if a in self.hidden)
+        return self._hidden_axes[name]
 
     def fixed_axes(self, name: str) -> tuple[str, ...]:
         """The other axes of one tensor, in its order."""
-        return tuple(a for a in self.axes[name] if a not in self.hidden)
+        return self._fixed_axes[name]
 
     def fixed_size(self, name: str) -> int:
         """Product of the sizes of the fixed axes: entries per position on the hidden axes."""
-        return prod(self.sizes[a] for a in self.fixed_axes(name))
+        return self._fixed_sizes[name]
+
+    # tables, since a compiler can trace a look-up but not how it came about
+    @cached_property
+    def _hidden_axes(self) -> dict[str, tuple[str, ...]]:
+        return {t: tuple(a for a in axes if a in self.hidden) for t, axes in self.axes.items()}
+
+    @cached_property
+    def _fixed_axes(self) -> dict[str, tuple[str, ...]]:
+        return {t: tuple(a for a in axes if a not in self.hidden) for t, axes in self.axes.items()}
+
+    @cached_property
+    def _fixed_sizes(self) -> dict[str, int]:
+        return {t: prod(self.sizes[a] for a in axes) for t, axes in self._fixed_axes.items()}
 
     def split(self, theta: Tensor) -> Features:
         """Cut flat weights into tensors.
@@ -234,7 +263,8 @@ class WeightSpace:
 
     def __str__(self) -> str:
         try:
-            return "the MLP " + "-".join(str(d) for d in self.widths)
+            biases = "" if len(self.names) == 2 * len(self.widths) - 2 else " without biases"
+            return "the MLP " + "-".join(str(d) for d in self.widths) + biases
         except ValueError:
             return f"the space of {', '.join(self.names)}"
 
@@ -247,13 +277,3 @@ class WeightSpace:
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
         return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
-
-
-def _leaves(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The layers of nested ``Sequential`` modules, with their dotted names, in order."""
-    if not isinstance(module, nn.Sequential):
-        yield prefix or type(module).__name__, module
-        return
-    # named_children would pass over a layer that comes a second time
-    for name, child in zip(module._modules, module, strict=True):
-        yield from _leaves(child, f"{prefix}.{name}" if prefix else name)

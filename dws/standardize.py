@@ -74,3 +74,9 @@ class Standardize(nn.Module):
             name: (x - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
             for name, x in features.items()
         }
+
+    def add(self, features: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Features:
+        """Features ``[m, *shape, c]`` plus a change that is counted in standard deviations."""
+        return {
+            name: x + change[name] * self.get_buffer(f"std_{name}") for name, x in features.items()
+        }
