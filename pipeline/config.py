@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 
+from training.augmentation import Augmentation
 from training.loop import Training
 from training.models import AnyNetwork, DwsNetwork, MlpNetwork
 from zoo_gen import AnySource, ConfigError, Digits, Fit, Idx, Split, Zoo
@@ -101,6 +102,7 @@ for _cls in (
     DwsNetwork,
     MlpNetwork,
     Training,
+    Augmentation,
 ):
     _cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
 

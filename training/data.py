@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dws import WeightSpace
-from zoo_gen import TrainingError, ZooReader
+from dws.align import align
+from dws.canonical import Canonical, CanonicalKind
+from zoo_gen import ConfigError, TrainingError, ZooReader
 from zoo_gen.recipe import SPLITS
+
+Preparation = Literal["none", "align", "canonical-sine", "canonical-relu"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class WeightData:
         rows: split -> int64 indices into the above.
         classes: number of classes; every class occurs in training.
         left_out: networks that diverged while they were fitted.
+        w0: frequency of the networks' sine units, None if they have none.
     """
 
     space: WeightSpace
@@ -35,6 +41,7 @@ class WeightData:
     rows: dict[str, Tensor]
     classes: int
     left_out: int
+    w0: float | None = None
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """The training networks in a fresh order, each once: rows of global batches.
@@ -88,7 +95,43 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
         rows,
         classes,
         int((~good).sum()),
+        zoo.fit.w0,
     )
+
+
+def prepare(data: WeightData, kind: Preparation) -> WeightData:
+    """The same functions with their weights in a form that is easier to learn from.
+
+    Args:
+        data: as it was read.
+        kind: ``"none"``; ``"align"``, every network's neurons permuted to be close to the mean of
+            the aligned *training* networks (`dws.align.align`); ``"canonical-sine"`` or
+            ``"canonical-relu"`` (`dws.canonical`).
+
+    Raises:
+        ConfigError: weights that have no such form.
+    """
+    if kind == "none":
+        return data
+    if kind == "align":
+        reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
+        return replace(data, theta=align(data.space, data.theta, reference=reference))
+    return replace(data, theta=canonical(data, kind)(data.theta))
+
+
+def canonical(data: WeightData, kind: Preparation) -> Canonical:
+    """What ``"canonical-sine"`` or ``"canonical-relu"`` does to these weights, as a layer.
+
+    Raises:
+        ConfigError: weights that have no such form.
+    """
+    unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
+    if unit == "sine" and data.w0 is None:
+        raise ConfigError(f"prepare: got {kind!r}, but the networks have no sine units")
+    try:
+        return Canonical(data.space, unit, data.w0 or 1.0)
+    except ValueError as error:
+        raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
 
 
 def generator(purpose: str, *numbers: int) -> torch.Generator:

@@ -2,7 +2,8 @@
 
 It runs as it is in one process, and as one of several under an initialised ``torch.distributed``
 process group (Ray Train sets one up; ``torchrun`` would do). Each global batch is cut into one
-slice per worker, so the number of workers changes results by rounding only (and dropout's draws).
+slice per worker, so the number of workers changes results by rounding only (and dropout's draws,
+and batch norms, whose statistics are those of a worker's slice).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from dws import WeightSpace, act, random_permutation
-from training.data import WeightData, generator
+from training.augmentation import Augmentation
+from training.data import Preparation, WeightData, generator
 from training.models import Network, check_positive
 from zoo_gen import ConfigError, TrainingError
 
@@ -39,14 +40,19 @@ class Training:
         batch_size: networks per step, over all workers.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW.
-        augment: ``"permutation"`` permutes the hidden neurons of each network afresh in each step.
+        augment: what is done to each training network afresh in each step.
+        prepare: what is done once to the weights of all splits (`training.data.prepare`):
+            ``"align"`` permutes the neurons to be close to those of the training networks,
+            ``"canonical-sine"`` and ``"canonical-relu"`` choose one of the weights that signs and
+            phases, or scales, leave equivalent.
     """
 
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    augment: Literal["none", "permutation"] = "none"
+    augment: Augmentation = field(default_factory=Augmentation)
+    prepare: Preparation = "none"
 
     def __post_init__(self) -> None:
         check_positive("epochs", self.epochs)
@@ -106,7 +112,7 @@ def train(
 
     Args:
         network: what to build.
-        data: the networks to learn from.
+        data: the networks to learn from, already prepared as the settings say.
         settings: optimisation.
         seed: of initialisation, order and augmentation; never of the split.
         checkpoints: where to resume from and save to; None to do neither.
@@ -114,11 +120,13 @@ def train(
         device: of the model and batches.
 
     Raises:
+        ConfigError: an augmentation that these networks do not admit.
         TrainingError: the loss is no longer finite.
     """
+    settings.augment.check(data.space, data.w0)
     rank, workers = worker()
     torch.manual_seed(seed)
-    model = network.build(data.space, data.classes)
+    model = network.build(data.space, data.classes, data.w0)
     cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
     model.to(device)
     optimizer = torch.optim.AdamW(
@@ -146,13 +154,18 @@ def train(
         trained.train()
         augmentation = generator("augmentation", seed, epoch)
         for rows in data.batches(settings.batch_size, seed, epoch):
-            theta = data.theta[rows]
-            if settings.augment == "permutation":
-                theta = permuted(data.space, theta, augmentation)
+            # drawn for the whole batch by every worker: the same for any number of them
+            theta, target = settings.augment.apply(
+                data.space,
+                data.theta[rows],
+                data.target[rows],
+                data.classes,
+                augmentation,
+                data.w0,
+            )
             mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
             logits = trained(theta[mine].to(device))
-            target = data.target[rows[mine]].to(device)
-            loss = cross_entropy(logits, target, reduction="sum") / len(rows)
+            loss = cross_entropy(logits, target[mine].to(device), reduction="sum") / len(rows)
             optimizer.zero_grad()
             (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
             optimizer.step()
@@ -218,12 +231,6 @@ def evaluate(
     loss, predicted = summed(loss), summed(predicted).cpu()
     correct = (predicted == data.target[rows]).sum().item()
     return {"accuracy": correct / len(rows), "loss": loss.item() / len(rows)}, predicted
-
-
-def permuted(space: WeightSpace, theta: Tensor, source: torch.Generator) -> Tensor:
-    """The same functions, ``[m, size]``, the neurons of each in an order of its own."""
-    g = random_permutation(space, source, batch=len(theta))
-    return space.flatten(act(space, g, space.split(theta)))
 
 
 def rate(step: int, steps: int) -> float:

@@ -66,6 +66,13 @@ class Job:
         return f"{self.model} seed {self.seed}"
 
     @property
+    def model_input(self) -> str:
+        """For people: which weights the tracked model takes."""
+        if self.training.prepare == "align":
+            return "aligned to the mean of the training networks (dws.align)"
+        return "as they are in the zoo"
+
+    @property
     def folder(self) -> str:
         """Where the result lies below the root."""
         return f"models/{self.config}-{self.model}-seed{self.seed}-{self.hash8}"

@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from training import loop, results
-from training.data import WeightData, load
+from training.data import Preparation, WeightData, canonical, load, prepare
 from training.loop import Checkpoints, State
 from training.results import Job, Result
 from training.tracking import ChildRun, Tracking
@@ -38,7 +39,7 @@ def run_job(
     rank, workers = loop.worker()
     run: ChildRun | None = None
     with together(device):
-        data, zoo = zoo_data(store, job.zoo, job.column)
+        data, zoo = zoo_data(store, job.zoo, job.column, job.training.prepare)
         if rank == 0:
             run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
 
@@ -52,7 +53,7 @@ def run_job(
         if run is not None:
             result = Result.of(outcome, data.left_out, workers)
             results.publish(store, job, result, outcome.model.state_dict())
-            run.finish(result, outcome.model, data.theta)
+            run.finish(result, *logged(store, job, outcome.model, data))
 
 
 @contextmanager
@@ -81,8 +82,8 @@ def track_again(store: Store, job: Job, tracking: Tracking) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
-    data, zoo = zoo_data(store, job.zoo, job.column)
-    model = job.network.build(data.space, data.classes)
+    data, zoo = zoo_data(store, job.zoo, job.column, job.training.prepare)
+    model = job.network.build(data.space, data.classes, data.w0)
     path = f"{job.folder}/model.safetensors"
     try:
         model.load_state_dict(load_tensors(store.read(path)))
@@ -91,12 +92,35 @@ def track_again(store: Store, job: Job, tracking: Tracking) -> None:
             f"{store.url(path)} is damaged; delete its folder to train the model anew"
         ) from error
     run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
-    run.finish(results.read(store, job), model.eval(), data.theta)
+    run.finish(results.read(store, job), *logged(store, job, model.eval(), data))
+
+
+def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[nn.Module, Tensor]:
+    """The model as it is tracked, and weights that it takes.
+
+    Canonical forms go before it, so that it takes weights as they are in a zoo; alignment cannot:
+    that model takes aligned weights (`Job.model_input`).
+    """
+    if not job.training.prepare.startswith("canonical"):
+        return model, data.theta
+    raw, _ = zoo_data(store, job.zoo, job.column)
+    return nn.Sequential(canonical(raw, job.training.prepare), model).eval(), raw.theta
+
+
+def zoo_data(
+    store: Store, folder: str, column: str, kind: Preparation = "none"
+) -> tuple[WeightData, ZooReader]:
+    """A zoo in memory, prepared; read once per process, and prepared once for each kind."""
+    return _zoo_data(store, folder, column, kind)
 
 
 @cache
-def zoo_data(store: Store, folder: str, column: str) -> tuple[WeightData, ZooReader]:
-    """A zoo in memory, read once per process."""
+def _zoo_data(
+    store: Store, folder: str, column: str, kind: Preparation
+) -> tuple[WeightData, ZooReader]:
+    if kind != "none":
+        data, zoo = _zoo_data(store, folder, column, "none")
+        return prepare(data, kind), zoo
     zoo = ZooReader(store, folder)
     return load(zoo, column), zoo
 

@@ -104,8 +104,8 @@ class Tracking:
             client = _client(self.uri)
             run = self.find(job.hash8)
             if run is None:
-                tags = {PARENT: self.parent, "mlflow.runName": job.title}
-                tags |= {"model": job.model, "seed": str(job.seed), "zoo": job.zoo}
+                tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
+                tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
                 run = client.create_run(self.experiment, tags=tags).info.run_id
                 self._params(run, job.settings)
                 self._dataset(run, job, zoo)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEFT_OUT = {
-    "dws": ["ray", "mlflow", "pyarrow", "pandas", "pydantic"],
+    "dws": ["ray", "mlflow", "pyarrow", "pandas", "pydantic", "scipy"],
     "zoo_gen.fit": ["ray", "mlflow"],
     "zoo_gen.generate": ["ray", "mlflow"],
     "training.loop": ["ray", "mlflow"],

@@ -24,7 +24,7 @@ models:
     training: {epochs: 2}
   mlp:
     network: {kind: mlp, hidden: [8]}
-    training: {epochs: 2, augment: permutation}
+    training: {epochs: 2, augment: {permutation: true}}
 seeds: [0, 1]
 """
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from training.augmentation import Augmentation
 from training.data import WeightData, load
 from training.loop import State, Training
 from training.models import DwsNetwork, MlpNetwork
@@ -41,9 +43,10 @@ def data(root: Store) -> WeightData:
 def job() -> MlpJob:
     """Makes jobs on the zoo: ``job(seed=1, epochs=2)``."""
 
-    def make(kind: str = "mlp", seed: int = 0, augment: str = "none", **training: float) -> Job:
+    def make(kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any) -> Job:
         network = MlpNetwork(hidden=(16,)) if kind == "mlp" else DwsNetwork(hidden_channels=4)
-        settings = Training(**{"epochs": 3, "batch_size": 50, **training}, augment=augment)
+        augment = Augmentation(permutation=permutation)
+        settings = Training(**{"epochs": 3, "batch_size": 50, "augment": augment, **training})
         return Job("tiny", kind, network, settings, seed, zoo_recipe().folder)
 
     return make

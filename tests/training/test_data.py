@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data import WeightData, load
-from zoo_gen import Store, TrainingError, ZooReader
+from dws import WeightSpace, forward
+from training.data import WeightData, load, prepare
+from zoo_gen import ConfigError, Store, TrainingError, ZooReader
+
+KINDS = ("align", "canonical-sine", "canonical-relu")
 
 
 class Altered(ZooReader):
@@ -93,3 +98,59 @@ def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:
 
     with pytest.raises(TrainingError, match=r"no network of class \[11\]"):
         load(Altered(zoo, label=label))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prepared_weights_are_other_ones_of_the_same_functions(data: WeightData, kind: str) -> None:
+    prepared = prepare(data, kind)
+    assert (prepared.theta != data.theta).any(1).float().mean() > 0.9
+    activation = "relu" if kind == "canonical-relu" else "sine"
+    x = torch.rand(1, 9, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    a, b = (forward(data.space, d.theta, x, activation, data.w0) for d in (data, prepared))
+    torch.testing.assert_close(b, a, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> None:
+    prepared = prepare(data, kind)
+    assert replace(prepared, theta=data.theta) == data
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_splits_have_no_part_in_preparing_training_networks(
+    data: WeightData, kind: str
+) -> None:
+    train = data.rows["train"]
+    others = torch.ones(len(data.theta), dtype=torch.bool)
+    others[train] = False
+    altered = replace(data, theta=torch.where(others.unsqueeze(1), 7 * data.theta, data.theta))
+    assert torch.equal(prepare(data, kind).theta[train], prepare(altered, kind).theta[train])
+
+
+def test_aligned_networks_of_every_split_are_closer_to_the_training_mean(data: WeightData) -> None:
+    aligned = prepare(data, "align")
+    for rows in data.rows.values():
+        before, after = (
+            (d.theta[rows] - d.theta[d.rows["train"]].mean(0)).norm(dim=1).mean()
+            for d in (data, aligned)
+        )
+        assert after < before
+
+
+def test_nothing_to_prepare_leaves_the_data_as_it_is(data: WeightData) -> None:
+    assert prepare(data, "none") is data
+
+
+def test_the_frequency_is_that_of_the_zoo(data: WeightData) -> None:
+    assert data.w0 == 3.0
+
+
+def test_sine_forms_need_sine_units(data: WeightData) -> None:
+    with pytest.raises(ConfigError, match=r"prepare: got 'canonical-sine', but .* no sine units"):
+        prepare(replace(data, w0=None), "canonical-sine")
+
+
+def test_weights_without_a_form_are_refused(data: WeightData) -> None:
+    space = WeightSpace.mlp((2, 8, 8, 1), bias=False)
+    with pytest.raises(ConfigError, match="prepare: got 'canonical-sine', but axis n1 has 0 bias"):
+        prepare(replace(data, space=space), "canonical-sine")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dws import WeightSpace, forward
 from training import loop
+from training.augmentation import Augmentation
 from training.data import WeightData
-from training.loop import Outcome, Training, permuted, rate
+from training.loop import Outcome, Training, rate
 from training.models import DwsNetwork, MlpNetwork
 from zoo_gen import TrainingError
 
 NETWORK = DwsNetwork(hidden_channels=4, layers=2, dropout=0.2)
-SETTINGS = Training(epochs=4, batch_size=50, learning_rate=0.01, augment="permutation")
+SETTINGS = Training(
+    epochs=4, batch_size=50, learning_rate=0.01, augment=Augmentation(permutation=True)
+)
 TIMES = ("seconds", "networks_per_second")
 
 
@@ -95,15 +97,6 @@ def test_statistics_come_from_the_training_split_alone(data: WeightData, memory)
 def test_a_diverging_training_says_what_to_do(data: WeightData, memory) -> None:
     with pytest.raises(TrainingError, match=r"epoch \d: the model diverged; lower"):
         loop.train(NETWORK, data, Training(epochs=5, learning_rate=1e30), 0, memory())
-
-
-def test_augmentation_changes_the_weights_and_not_the_functions() -> None:
-    space = WeightSpace.mlp((2, 5, 4, 3))
-    theta = torch.randn(6, space.size, dtype=torch.float64)
-    x = torch.randn(1, 7, 2, dtype=torch.float64)
-    other = permuted(space, theta, torch.Generator().manual_seed(0))
-    assert not torch.equal(theta, other)
-    torch.testing.assert_close(forward(space, other, x), forward(space, theta, x))
 
 
 def test_the_rate_warms_up_and_ends_at_zero() -> None:

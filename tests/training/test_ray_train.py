@@ -32,7 +32,7 @@ def quiet(job: object, epoch: int, record: object) -> None:
 def test_two_workers_give_the_result_of_one_process(
     ray_session, own_root, root, job, tracking
 ) -> None:
-    jobs = [job(seed=11, augment="permutation"), job(kind="dwsnet", seed=11)]
+    jobs = [job(seed=11, permutation=True), job(kind="dwsnet", seed=11)]
     told: list[tuple[str, int]] = []
     run_on_ray(
         own_root,
@@ -65,7 +65,7 @@ def test_two_workers_see_each_training_network_once_per_epoch(
 
         kind: str = "watched"
 
-        def build(self, space, classes):
+        def build(self, space, classes, w0):
             from dws import Standardize
 
             class Model(torch.nn.Module):
@@ -119,7 +119,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(
 def test_lanes_share_the_jobs_and_give_the_results_of_one_process(
     ray_session, own_root, root, job, tracking
 ) -> None:
-    jobs = [job(seed=s, augment="permutation") for s in (31, 32, 33)]
+    jobs = [job(seed=s, permutation=True) for s in (31, 32, 33)]
     run_on_ray(own_root, jobs, tracking, quiet, workers=2)
     run_locally(root, jobs, tracking, quiet)
     for one in jobs:

@@ -25,12 +25,13 @@ def test_everything_that_changes_a_result_changes_its_address(job) -> None:
         job(batch_size=49),
         job(learning_rate=0.1),
         job(weight_decay=0.1),
-        job(augment="permutation"),
+        job(permutation=True),
+        job(prepare="align"),
         replace(base, zoo="zoos/tiny-00000000"),
         replace(base, network=replace(base.network, hidden=(17,))),
         replace(base, column="other"),
     ]
-    assert len({j.hash8 for j in [base, *others]}) == 11
+    assert len({j.hash8 for j in [base, *others]}) == 12
 
 
 def test_a_published_result_is_read_back(job, tmp_path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dws.symmetries import flip_signs
 from training import results, run
+from training.data import prepare
 from training.run import run_job, run_locally, track_again
 from training.tracking import Tracking, load_model
 from zoo_gen import Store, TrackingError
@@ -88,6 +90,47 @@ def test_the_logged_model_needs_none_of_our_packages(trained, data, tmp_path: Pa
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "(3, 10)", done.stderr[-500:]
+
+
+def test_the_logged_model_of_canonical_weights_takes_any(
+    root: Store, job, data, memory, tracking
+) -> None:
+    from safetensors.torch import load
+
+    one = job(seed=8, prepare="canonical-sine")
+    run_job(root, one, tracking, memory())
+    ours = one.network.build(data.space, data.classes)
+    ours.load_state_dict(load(root.read(f"{one.folder}/model.safetensors")))
+    theirs = load_model(tracking, tracking.find(one.hash8))
+    expected = ours.eval()(prepare(data, "canonical-sine").theta[:5])
+    torch.testing.assert_close(theirs(data.theta[:5]), expected)
+    other = flip_signs(data.space, data.theta[:5])
+    torch.testing.assert_close(theirs(other), expected)
+
+
+def test_a_canonical_model_is_tracked_again_with_its_form(
+    root: Store, job, data, memory, tracking
+) -> None:
+    one = job(seed=9, prepare="canonical-sine")
+    run_job(root, one, tracking, memory())
+    first = load_model(tracking, tracking.find(one.hash8))(data.theta[:5])
+    again = Tracking.connect(tracking.uri, "again", None).with_parent("p", "k", {}, "")
+    track_again(root, one, again)
+    theirs = load_model(again, again.find(one.hash8))
+    torch.testing.assert_close(theirs(data.theta[:5]), first)
+
+
+def test_a_run_says_which_weights_its_model_takes(root: Store, job, data, memory, tracking) -> None:
+    from mlflow import MlflowClient
+
+    one = job(seed=10, prepare="align")
+    run_job(root, one, tracking, memory())
+    run_id = tracking.find(one.hash8)
+    tags = MlflowClient(tracking.uri).get_run(run_id).data.tags
+    assert tags["model_input"].startswith("aligned to the mean of the training networks")
+    score = results.read(root, one)
+    aligned = prepare(data, "align").theta[data.rows["test"]]
+    assert load_model(tracking, run_id)(aligned).argmax(1).tolist() == score.predictions
 
 
 def test_a_continued_training_logs_each_epoch_once(root: Store, job, memory, tracking) -> None:
