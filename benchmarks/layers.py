@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -281,6 +280,12 @@ def peak_memory(arguments: argparse.Namespace, name: str, case: str, batch: int)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
+def resident(field: str) -> float:
+    """MB that this process holds (VmRSS) or held at most (VmHWM); Linux only."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
 def tell_memory(arguments: argparse.Namespace) -> None:
     """The process that :func:`peak_memory` starts."""
     torch.set_num_threads(1)
@@ -289,12 +294,12 @@ def tell_memory(arguments: argparse.Namespace) -> None:
     assert model is not None
     model.to(arguments.device)
     theta = torch.randn(batch, case.space.size, device=arguments.device)
-    step(model, theta[:1])
+    step(model, theta[:2])
     if arguments.device == "cpu":
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = resident("VmRSS")
         for _ in range(2):
             step(model, theta)
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        peak = resident("VmHWM") - before
     else:
         torch.cuda.reset_peak_memory_stats()
         step(model, theta)
@@ -310,7 +315,8 @@ def compare(arguments: argparse.Namespace, case: Case, batch: int, threads: int)
     theta = torch.randn(batch, case.space.size, device=device)
     models = {}
     for name, build in contestants(arguments.peer, device).items():
-        if (model := build(case)) is not None:
+        wanted = not arguments.only or name in ["ours", *arguments.only]
+        if wanted and (model := build(case)) is not None:
             models[name] = model.to(device)
             step(models[name], theta)
     best = dict.fromkeys(models, float("inf"))
@@ -324,7 +330,8 @@ def compare(arguments: argparse.Namespace, case: Case, batch: int, threads: int)
     )
     print(f"{'':24}{'networks/s':>12}{'ours is':>10}{'peak MB':>10}")
     for name in models:
-        peak = peak_memory(arguments, name, case.name, batch) if arguments.memory else float("nan")
+        measured = arguments.memory and threads == arguments.threads[0]
+        peak = peak_memory(arguments, name, case.name, batch) if measured else float("nan")
         ratio = best[name] / best["ours"]
         print(f"{name:24}{batch / best[name]:12,.0f}{ratio:9.2f}x{peak:10,.0f}", flush=True)
 
@@ -340,6 +347,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--batches", nargs="+", type=int, default=[64, 512])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--only", nargs="+", help="these contestants, ours is always there")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--least", type=float, default=1.0, help="seconds per model and round")

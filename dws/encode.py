@@ -158,7 +158,7 @@ class ProbeFeatures(nn.Module):
     For an MLP only, and only as meaningful as the activation told here is the networks' own. The
     answers enter as further tensors ``p1 .. pM`` with axes ``(n_k, probe)``: neurons after their
     activation, outputs as they are. A permutation of neurons permutes their answers, so that
-    equivariance holds; what leaves a neuron's function as it is (a period of its phase) leaves them.
+    equivariance holds; a period more in a neuron's phase changes no answer.
 
     Args:
         space: of the networks.

@@ -40,7 +40,7 @@ def plain_affine(
         weight: ``[c_out, c_in]``.
         relu: whether to apply it; else y is linear.
         pool: ``"mean"`` or ``"sum"``, or None for no summaries.
-        parts: one or more that broadcast to y, each of as many dimensions.
+        parts: one or more ``[m, ...]`` of as many dimensions as y, which broadcast to it.
 
     Returns:
         y ``[m, *hidden, c_out]``, then for each hidden axis y pooled over it.
@@ -57,7 +57,10 @@ def plain_affine(
 
 
 class Affine(torch.autograd.Function):
-    """:func:`plain_affine`, piece by piece; under ``vmap`` and for second derivatives, plainly."""
+    """:func:`plain_affine`, piece by piece.
+
+    Under ``vmap``, in forward mode and for second derivatives it is computed op by op.
+    """
 
     @staticmethod
     def forward(
@@ -84,18 +87,15 @@ class Affine(torch.autograd.Function):
         x, weight, ctx.relu, ctx.pool, *parts = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight, output[0], *parts)
+        ctx.save_for_forward(x, weight, output[0])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *grads: Tensor | None) -> tuple[Any, ...]:
         """Gradients of x, weight and parts."""
         x, weight, y, *parts = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody will differentiate these gradients
-            return _plain_backward(ctx, (x, weight, *parts), (grad, *grads))
-        x = x.contiguous()
-        above = [] if grad is None else [grad]
-        for d, g in enumerate(grads, start=1):
-            if g is not None:
-                above.append((g / y.shape[d] if ctx.pool == "mean" else g).unsqueeze(d))
+            return _plain_backward(ctx, _above(ctx, y, grad, *grads))
+        x, above = x.contiguous(), _above(ctx, y, grad, *grads)
         if not above:
             return (None,) * (4 + len(parts))
         need_x, need_weight, _, _, *need_parts = ctx.needs_input_grad
@@ -122,6 +122,22 @@ class Affine(torch.autograd.Function):
             if grad_x is not None:
                 torch.mm(flat, weight, out=grad_x[rows].view(-1, x.shape[-1]))
         return (grad_x, grad_weight, None, None, *part_grads)
+
+    @staticmethod
+    def jvp(
+        ctx: Any, dx: Tensor | None, dweight: Tensor | None, *rest: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Changes of the outputs along changes of the inputs."""
+        x, weight, y = ctx.saved_tensors
+        linear = torch.nn.functional.linear
+        terms = [part for part in rest[2:] if part is not None]  # relu and pool come before
+        terms += [linear(dx, weight)] if dx is not None else []
+        terms += [linear(x, dweight)] if dweight is not None else []
+        change = sum(terms[1:], start=terms[0]).expand_as(y)
+        if ctx.relu:
+            change = change.masked_fill(y <= 0, 0)
+        axes = range(1, y.ndim - 1) if ctx.pool else ()
+        return (change, *(change.mean(d) if ctx.pool == "mean" else change.sum(d) for d in axes))
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
@@ -179,17 +195,31 @@ def _sum_over(x: Tensor, dims: list[int], out: Tensor) -> None:
         out.copy_(x)
 
 
-def _plain_backward(
-    ctx: Any, inputs: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]
-) -> tuple[Any, ...]:
-    """Gradients that can be differentiated again."""
-    x, weight, *parts = inputs
-    outputs = plain_affine(x, weight, ctx.relu, ctx.pool, *parts)
-    pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
-    needed = [needs for i, needs in enumerate(ctx.needs_input_grad) if i not in (2, 3)]
-    wanted = [t for t, needs in zip(inputs, needed, strict=True) if needs]
-    found = iter(
-        torch.autograd.grad([o for o, _ in pairs], wanted, [g for _, g in pairs], create_graph=True)
+def _above(ctx: Any, y: Tensor, grad: Tensor | None, *grads: Tensor | None) -> list[Tensor]:
+    """Gradients of y: its own, then what reaches it through each summary; they broadcast to y."""
+    above = [] if grad is None else [grad]
+    for d, g in enumerate(grads, start=1):
+        if g is not None:
+            above.append((g / y.shape[d] if ctx.pool == "mean" else g).unsqueeze(d))
+    return above
+
+
+def _plain_backward(ctx: Any, above: list[Tensor]) -> tuple[Any, ...]:
+    """The gradients of :meth:`Affine.backward` in operations that can be differentiated again."""
+    x, weight, y, *parts = ctx.saved_tensors
+    if not above:
+        return (None,) * (4 + len(parts))
+    need_x, need_weight, _, _, *need_parts = ctx.needs_input_grad
+    total = sum(above[1:], start=above[0]).expand_as(y)
+    if ctx.relu:
+        total = total.masked_fill(y <= 0, 0)
+    return (
+        total @ weight if need_x else None,
+        total.flatten(0, -2).t() @ x.flatten(0, -2) if need_weight else None,
+        None,
+        None,
+        *(
+            total.sum_to_size(part.shape) if needed else None
+            for part, needed in zip(parts, need_parts, strict=True)
+        ),
     )
-    first, second, *rest = [next(found) if needs else None for needs in needed]
-    return (first, second, None, None, *rest)

@@ -154,6 +154,8 @@ class EquivariantLinear(nn.Module):
                     known[name, tuple(a for a in hidden if a != axis)] = summary
             else:
                 y = sum(mine[1:], start=mine[0])
+                # the target may have an axis that no part varies along
+                y = y.expand(y.shape[0], *(self.target.sizes[a] for a in hidden), y.shape[-1])
                 y = relu(y) if activate else y
             known[name, hidden] = y
         return Pooled(self.target, known, then or self.pooling)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
 from dws.linear import EquivariantLinear, InvariantLinear, check_counts
@@ -16,6 +17,7 @@ from dws.space import Features, WeightSpace
 from dws.standardize import Standardize
 
 Norm = Literal["none", "layer", "batch"]
+CHECKPOINT: dict[str, Any] = {"use_reentrant": False}
 POINTWISE = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
@@ -52,6 +54,9 @@ class DWSNet(nn.Module):
             :class:`dws.PositionalEncoding`.
         position_channels: see ``permute``.
         project: fixed axis -> size of its :class:`dws.Projection`.
+        recompute: networks per piece, 0 for no pieces. A larger batch goes through in pieces whose
+            forward pass is done again in the backward pass: memory holds the features of one piece
+            instead of the batch, for a third more work.
 
     Raises:
         ValueError: not exactly one output, an unknown option, or sizes below 1.
@@ -82,6 +87,7 @@ class DWSNet(nn.Module):
         permute: tuple[str, ...] = (),
         position_channels: int = 4,
         project: Mapping[str, int] | None = None,
+        recompute: int = 0,
     ) -> None:
         super().__init__()
         outputs = (out_features, out_channels, per_neuron)
@@ -91,16 +97,16 @@ class DWSNet(nn.Module):
                 "weight) and per_neuron (a vector per hidden neuron); got out_features="
                 f"{out_features}, out_channels={out_channels}, per_neuron={per_neuron}"
             )
-        check_counts(
-            layers=layers, **({} if out_features is None else {"out_features": out_features})
-        )
+        named = {"layers": layers, "out_features": out_features, "per_neuron": per_neuron}
+        check_counts(**{name: n for name, n in named.items() if n is not None})
         if identity and out_channels != in_channels:
-            raise ValueError(
-                f"identity adds the output to the weights: out_channels must be {in_channels}, "
-                f"the channels that come in; got {out_channels}"
-            )
+            raise ValueError(f"identity needs out_channels={in_channels}, got {out_channels}")
+        if recompute and norm == "batch":
+            raise ValueError("recompute cuts the batch in pieces, whose batch norms would differ")
         if probes and in_channels != 1:
             raise ValueError(f"probes evaluate plain weights; got in_channels={in_channels}")
+        if probes and (axis := f"n{len(space.widths) - 1}") in (project or {}):
+            raise ValueError(f"probes answer on all of axis {axis}; do not project it as well")
         self.space, self.in_channels, self.out_channels = space, in_channels, out_channels
         self.standardize = Standardize(space)
         self.projections = nn.ModuleList()
@@ -145,7 +151,7 @@ class DWSNet(nn.Module):
         else:
             assert out_channels is not None
             self.head = EquivariantLinear(inner, hidden_channels, out_channels, pool)
-        self.identity = identity
+        self.identity, self.recompute = identity, recompute
         if identity:
             for p in self.head.parameters():
                 nn.init.zeros_(p)
@@ -172,6 +178,18 @@ class DWSNet(nn.Module):
         """
         given = self.space.split(weights) if isinstance(weights, Tensor) else dict(weights)
         self.space.check(given, self.in_channels)
+        m, piece = next(iter(given.values())).shape[0], self.recompute
+        if not piece or m <= piece or not torch.is_grad_enabled():
+            return self._predict(given)
+        outs = [
+            checkpoint(self._predict, {n: x[i : i + piece] for n, x in given.items()}, **CHECKPOINT)
+            for i in range(0, m, piece)
+        ]
+        if isinstance(outs[0], Tensor):
+            return torch.cat(outs)
+        return {name: torch.cat([out[name] for out in outs]) for name in outs[0]}
+
+    def _predict(self, given: Features) -> Tensor | Features:
         x = self.standardize(given)
         for projection in self.projections:
             x = projection(x)
@@ -206,7 +224,7 @@ class EquivariantBlock(nn.Module):
         dropout: share of features set to zero in training.
 
     Raises:
-        ValueError: an unknown activation or norm.
+        ValueError: an unknown activation or norm, a residual around a change of space or channels.
     """
 
     def __init__(
@@ -226,6 +244,9 @@ class EquivariantBlock(nn.Module):
                 raise ValueError(
                     f"{kind} {option!r} is not known; choose one of {', '.join(known)}"
                 )
+        same = linear.space == linear.target and linear.in_channels == linear.out_channels
+        if residual and not same:
+            raise ValueError(f"a residual needs a layer whose output is like its input: {linear}")
         self.linear, self.activation = linear, POINTWISE[activation]()
         c = linear.out_channels
         make = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}.get(norm)

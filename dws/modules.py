@@ -7,6 +7,7 @@ from math import prod
 
 from torch import nn
 from torch.nn.modules import conv, pooling
+from torch.nn.parameter import UninitializedParameter
 
 Axes = dict[str, tuple[str, ...]]
 
@@ -56,34 +57,51 @@ class _Reader:
         self.sizes: dict[str, int] = {}
         self.layers = 0
         self.image = False  # whether the last layer with weights was a convolution
-        self.flat = True  # whether its image has been flattened since
+        # whether its image has been flattened since; None: by a layer of the user's, perhaps
+        self.flat: bool | None = True
+        self.mixing: str | None = None  # what hidden neurons may not pass, once met
 
     def read(self, name: str, layer: nn.Module) -> None:
         """Take one more layer."""
-        if isinstance(layer, nn.Linear):
-            self._linear(name, layer)
-        elif isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            self._convolution(name, layer)
+        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            if self.mixing:
+                raise ValueError(self.mixing)
+            _check_own(name, layer)
+            if isinstance(layer, nn.Linear):
+                self._linear(name, layer)
+            else:
+                self._convolution(name, layer)
         elif any(True for _ in layer.parameters()):
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__} with parameters; from_module reads "
                 "nn.Linear, nn.Conv1d to 3d, and layers without parameters"
             )
-        elif isinstance(layer, MIXING) or (isinstance(layer, POOLING) and not self._in_image()):
-            raise ValueError(
+        elif self.layers and any(b.numel() > 1 for b in layer.buffers()):
+            self.mixing = (
+                f"layer {name!r} is a {type(layer).__name__} that keeps numbers of each neuron, "
+                "which would not be permuted with the weights"
+            )
+        elif self.layers and self._mixes(layer):
+            self.mixing = (
                 f"layer {name!r} is a {type(layer).__name__}: it mixes neurons, so that they "
                 "cannot be permuted"
             )
         elif isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
             raise ValueError(f"layer {name!r} flattens other dimensions than 1 to -1")
-        elif isinstance(layer, nn.Flatten) or not type(layer).__module__.startswith("torch.nn"):
+        elif isinstance(layer, nn.Flatten):
             self.flat = True
+        elif not type(layer).__module__.startswith("torch.nn"):
+            self.flat = self.flat or None
 
-    def _in_image(self) -> bool:
-        return self.layers == 0 or (self.image and not self.flat)
+    def _mixes(self, layer: nn.Module) -> bool:
+        if isinstance(layer, POOLING):
+            return not self.image or self.flat is True
+        if isinstance(layer, nn.GroupNorm):
+            return layer.num_groups not in (1, layer.num_channels)
+        return isinstance(layer, MIXING)
 
     def _linear(self, name: str, layer: nn.Linear) -> None:
-        if self.image and not self.flat:
+        if self.image and self.flat is False:
             raise ValueError(
                 f"layer {name!r} is linear and follows a convolution: put nn.Flatten() between"
             )
@@ -106,7 +124,12 @@ class _Reader:
                 "groups only; from_module reads convolutions of one group"
             )
         before = self.sizes.get(f"n{self.layers}", layer.in_channels)
-        if before != layer.in_channels or (self.layers and not self.image):
+        if self.layers and (not self.image or self.flat is True):
+            raise ValueError(
+                f"layer {name!r} is a convolution after a linear layer or nn.Flatten: it would "
+                "slide over neurons, so that they cannot be permuted"
+            )
+        if before != layer.in_channels:
             raise ValueError(
                 f"a layer with {before} outputs is followed by the convolution {name!r} with "
                 f"{layer.in_channels} input channels; the layers must chain"
@@ -126,9 +149,21 @@ class _Reader:
             self.axes[f"b{k}"] = (f"n{k}",)
 
 
+def _check_own(name: str, layer: nn.Module) -> None:
+    own = [n for n, _ in layer.named_parameters()]
+    if any(isinstance(p, UninitializedParameter) for p in layer.parameters()):
+        raise ValueError(f"layer {name!r} is lazy and has no sizes yet: run the module once")
+    if own not in (["weight"], ["weight", "bias"]):
+        raise ValueError(
+            f"layer {name!r} has the parameters {own}; expected a weight and perhaps a bias: "
+            "remove its parametrisation first"
+        )
+
+
 def _leaves(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The layers of nested ``Sequential`` modules, with their dotted names, in order."""
-    if not isinstance(module, nn.Sequential):
+    own_forward = type(module).forward is not nn.Sequential.forward  # adds its input, say
+    if not isinstance(module, nn.Sequential) or own_forward:
         yield prefix or type(module).__name__, module
         return
     # named_children would pass over a layer that comes a second time

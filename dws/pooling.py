@@ -40,9 +40,11 @@ class AxisPool(nn.Module):
         if pool == "attention":
             for name in space.names:
                 hidden, width = space.hidden_axes(name), space.fixed_size(name) * channels
-                for k in range(1, len(hidden) + 1):
-                    for kept in combinations(hidden, k):
-                        self.scores[_key(name, kept)] = nn.Parameter(torch.zeros(width))
+                # Pooled takes the last axis away first: only sets that hold it are ever scored
+                for k in range(len(hidden)):
+                    for others in combinations(hidden[:-1], k):
+                        scores = nn.Parameter(torch.zeros(width))
+                        self.scores[_key(name, (*others, hidden[-1]))] = scores
 
     def forward(self, x: Tensor, name: str, kept: tuple[str, ...], axis: str) -> Tensor:
         """Summarise ``axis`` of the features of a tensor that still has the axes ``kept``."""

@@ -31,9 +31,9 @@ class WeightSpace:
         hidden: names of the permutable axes.
 
     Raises:
-        ValueError: an axis without a size, a size below 1, a hidden axis that no tensor has, or one
-            that a tensor has twice (a square recurrent matrix has further equivariant maps, which
-            the enumeration in :mod:`dws.basis` would miss).
+        ValueError: an axis without a size, a size below 1, a hidden axis that no tensor has or that
+            is named twice, or an axis that a tensor has twice (a square recurrent matrix has
+            further equivariant maps, which the enumeration in :mod:`dws.basis` would miss).
     """
 
     axes: Mapping[str, tuple[str, ...]]
@@ -55,12 +55,16 @@ class WeightSpace:
             raise ValueError(f"every axis needs a size of at least 1, got {small}")
         if unknown := sorted(set(self.hidden) - used):
             raise ValueError(f"the hidden axes {unknown} belong to no tensor")
+        if len(set(self.hidden)) < len(self.hidden):
+            raise ValueError(f"hidden axes {self.hidden}: name each once")
         for name, axes in self.axes.items():
             if len(set(axes)) < len(axes):
                 raise ValueError(
                     f"tensor {name} has axes {axes}: an axis may appear once in a tensor (a square "
                     "matrix over one set of neurons has further maps, which are not enumerated)"
                 )
+        # made now, since a compiler can trace a look-up but not how it came about
+        _ = self.size, self._widths, self._hidden_axes, self._fixed_axes, self._fixed_sizes
 
     @classmethod
     def mlp(cls, widths: Sequence[int], bias: bool = True) -> WeightSpace:
@@ -84,14 +88,9 @@ class WeightSpace:
                 f"widths {list(widths)}: an MLP needs at least an input and an output width, each "
                 "1 or more, for example [2, 32, 32, 1]"
             )
-        depth = len(widths) - 1
-        axes: dict[str, tuple[str, ...]] = {}
-        for m in range(1, depth + 1):
-            axes[f"W{m}"] = (f"n{m}", f"n{m - 1}")
-            if bias:
-                axes[f"b{m}"] = (f"n{m}",)
+        axes = _mlp_axes(len(widths) - 1, bias)
         sizes = {f"n{k}": d for k, d in enumerate(widths)}
-        return cls(axes, sizes, tuple(f"n{k}" for k in range(1, depth)))
+        return cls(axes, sizes, tuple(f"n{k}" for k in range(1, len(widths) - 1)))
 
     @classmethod
     def from_module(cls, module: nn.Module) -> WeightSpace:
@@ -140,10 +139,9 @@ class WeightSpace:
         Raises:
             ValueError: it is not.
         """
-        widths = [self.sizes[a] for a in sorted(self.sizes, key=lambda a: (len(a), a))]
-        if len(widths) < 2 or self not in (self.mlp(widths), self.mlp(widths, bias=False)):
+        if self._widths is None:
             raise ValueError(f"{self!r} is not the space of an MLP")
-        return tuple(widths)
+        return self._widths
 
     @property
     def neurons(self) -> WeightSpace:
@@ -193,7 +191,17 @@ class WeightSpace:
         """Product of the sizes of the fixed axes: entries per position on the hidden axes."""
         return self._fixed_sizes[name]
 
-    # tables, since a compiler can trace a look-up but not how it came about
+    @cached_property
+    def _widths(self) -> tuple[int, ...] | None:
+        depth = len(self.sizes) - 1
+        layers = tuple(f"n{k}" for k in range(depth + 1))
+        if depth < 1 or {*self.sizes} != {*layers} or self.hidden != layers[1:-1]:
+            return None
+        ours = tuple(self.axes.items())
+        if all(ours != tuple(_mlp_axes(depth, bias).items()) for bias in (True, False)):
+            return None
+        return tuple(self.sizes[a] for a in layers)
+
     @cached_property
     def _hidden_axes(self) -> dict[str, tuple[str, ...]]:
         return {t: tuple(a for a in axes if a in self.hidden) for t, axes in self.axes.items()}
@@ -254,19 +262,23 @@ class WeightSpace:
         """Raise ``ValueError``, naming the tensor, unless these are features of this space."""
         if features.keys() != self.axes.keys():
             raise ValueError(f"expected the tensors {list(self.names)}, got {list(features)}")
+        m = features[self.names[0]].shape[0]
         for name, shape in self.shapes.items():
             got = tuple(features[name].shape)
             if got[1:-1] != shape or (channels is not None and got[-1] != channels):
                 c = "c" if channels is None else channels
                 expected = ", ".join(str(d) for d in ("m", *shape, c))
                 raise ValueError(f"tensor {name}: expected [{expected}], got {list(got)}")
+            if got[0] != m:
+                raise ValueError(
+                    f"tensor {name} is of {got[0]} networks, {self.names[0]} of {m}; expected one m"
+                )
 
     def __str__(self) -> str:
-        try:
-            biases = "" if len(self.names) == 2 * len(self.widths) - 2 else " without biases"
-            return "the MLP " + "-".join(str(d) for d in self.widths) + biases
-        except ValueError:
+        if self._widths is None:
             return f"the space of {', '.join(self.names)}"
+        biases = "" if "b1" in self.axes else " without biases"
+        return "the MLP " + "-".join(str(d) for d in self._widths) + biases
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WeightSpace) and self._identity() == other._identity()
@@ -277,3 +289,12 @@ class WeightSpace:
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
         return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
+
+
+def _mlp_axes(depth: int, bias: bool) -> dict[str, tuple[str, ...]]:
+    axes: dict[str, tuple[str, ...]] = {}
+    for m in range(1, depth + 1):
+        axes[f"W{m}"] = (f"n{m}", f"n{m - 1}")
+        if bias:
+            axes[f"b{m}"] = (f"n{m}",)
+    return axes

@@ -8,6 +8,7 @@ from itertools import combinations, permutations, product
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.func import functional_call, vmap
 
 from dws import WeightSpace, act, random_permutation
@@ -45,8 +46,41 @@ HAND_BUILT = {
         {"p": 2, "q": 3, "r": 3, "k": 2},
         ("p", "q", "r"),
     ),
-    "permutable inputs and outputs": WeightSpace(
-        WeightSpace.mlp([3, 3, 3]).axes, WeightSpace.mlp([3, 3, 3]).sizes, ("n0", "n1", "n2")
+    "permutable inputs and outputs": WeightSpace.mlp([3, 3, 3]).permutable("n0", "n2"),
+    "an MLP without biases": WeightSpace.mlp([2, 3, 3, 2], bias=False),
+    "a CNN, flattened": WeightSpace.from_module(
+        nn.Sequential(
+            *(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten()),  # of two pixels
+            *(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 1)),
+        )
+    ),
+    "a CNN, globally pooled": WeightSpace.from_module(
+        nn.Sequential(
+            *(nn.Conv1d(1, 3, 2), nn.ReLU(), nn.Conv1d(3, 3, 2, bias=False), nn.ReLU()),
+            *(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 2)),
+        )
+    ),
+    "a skip connection": WeightSpace(  # h + W2 relu(W1 h): both ends are one axis
+        {
+            **{"W0": ("h", "in"), "b0": ("h",), "W1": ("k", "h"), "b1": ("k",)},
+            **{"W2": ("h", "k"), "b2": ("h",), "W3": ("out", "h"), "b3": ("out",)},
+        },
+        {"in": 2, "h": 3, "k": 3, "out": 2},
+        ("h", "k"),
+    ),
+}
+
+# Other spaces to map to, by the names that the tests give them.
+TARGETS = {
+    "each neuron": lambda space: space.neurons,
+    "the network": lambda space: WeightSpace({"vector": ("entry",)}, {"entry": 2}, ()),
+    "pairs of neurons": lambda space: WeightSpace(
+        {"pair": ("n2", "two", "n1"), "own": ("n1",)},
+        {"n1": space.sizes["n1"], "n2": space.sizes["n2"], "two": 2},
+        ("n1", "n2"),
+    ),
+    "an axis of its own": lambda space: WeightSpace(
+        {"t": ("n1", "new")}, {"n1": space.sizes["n1"], "new": 3}, ("n1", "new")
     ),
 }
 
@@ -80,13 +114,22 @@ def random_features(space, m, c, generator, dtype=torch.float64):
     }
 
 
+def randomised(layer, seed=0):
+    """The layer with every weight and bias drawn anew, so that no special start hides an error."""
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.normal_(generator=rng(seed))
+    return layer
+
+
 # --- oracles ------------------------------------------------------------------------------------
 
 
-def group_elements(space):
-    """Every element of the group, as orders in plain tuples."""
-    orders = [tuple(permutations(range(space.sizes[axis]))) for axis in space.hidden]
-    return [dict(zip(space.hidden, choice, strict=True)) for choice in product(*orders)]
+def group_elements(*spaces):
+    """Every element of the group of a space, or of two that share axes, as orders in tuples."""
+    sizes = {axis: space.sizes[axis] for space in spaces for axis in space.hidden}
+    orders = [tuple(permutations(range(size))) for size in sizes.values()]
+    return [dict(zip(sizes, choice, strict=True)) for choice in product(*orders)]
 
 
 def moved(space, g):
@@ -109,11 +152,11 @@ def moved(space, g):
     ]
 
 
-def traces(space):
+def traces(space, elements=None):
     """Traces of the permutation matrices of the flat vector, one per element of the group."""
     return [
         sum(i == j for i, j in enumerate(moved(space, element)))
-        for element in group_elements(space)
+        for element in (group_elements(space) if elements is None else elements)
     ]
 
 
@@ -148,6 +191,25 @@ def rank_of_maps(layer, networks=None, seed=0):
     return int(torch.linalg.matrix_rank(vmap(outputs)(weights))), count
 
 
+def by_attention(space, name, x, kept, scores):
+    """One tensor averaged over its hidden axes that are not kept, by a softmax of scores.
+
+    The axes go one after the other, in the tensor's order; each set of those that are left has a
+    score vector of its own.
+    """
+    axes = list(space.axes[name])
+    for axis in [a for a in axes if a in space.hidden and a not in kept]:
+        left = "*".join(a for a in axes if a in space.hidden)
+        sizes = [1 if a in space.hidden else space.sizes[a] for a in axes]
+        fixed = [1 + i for i, a in enumerate(axes) if a not in space.hidden]
+        logits = (x * scores[f"{name}:{left}"].reshape(*sizes, -1)).sum([*fixed, -1], keepdim=True)
+        dim = 1 + axes.index(axis)
+        weights = logits.exp() / logits.exp().sum(dim, keepdim=True)
+        x = (x * weights).sum(dim)
+        axes.remove(axis)
+    return x
+
+
 # --- assertions ---------------------------------------------------------------------------------
 
 
@@ -155,6 +217,7 @@ def assert_same(got, expected, tolerance):
     """Each tensor within ``tolerance`` of the expected one, relative to the scale of the latter."""
     assert got.keys() == expected.keys()
     for name, x in expected.items():
+        assert got[name].shape == x.shape, name
         scale = max(1.0, x.abs().max().item())
         error = (got[name] - x).abs().max().item()
         assert error <= tolerance * scale, f"tensor {name}: off by {error:.3g} at scale {scale:.3g}"

@@ -1,16 +1,27 @@
 """The basis counts every equivariant map once.
 
 By character theory the linear maps that commute with a group of permutation matrices P_g form a
-space of dimension mean over g of trace(P_g)^2, and the invariant ones mean of trace(P_g). The
-formula of the package agrees exactly where every hidden width is 2 or more. With a width of 1 there
-is nothing to tell "aligned" from "averaged", so that terms coincide and it counts too many.
+space of dimension mean over g of trace(P_g)^2, and the invariant ones mean of trace(P_g). Between
+two spaces it is the mean of the product of their traces. The formula of the package agrees exactly
+where every hidden width is 2 or more. With a width of 1 there is nothing to tell "aligned" from
+"averaged", so that terms coincide and it counts too many.
 """
 
 from statistics import fmean
 
 import pytest
 import torch
-from equivariance import HAND_BUILT, PROPERTY, SPACES, rank_of_maps, subsets, traces, widths
+from equivariance import (
+    HAND_BUILT,
+    PROPERTY,
+    SPACES,
+    TARGETS,
+    group_elements,
+    rank_of_maps,
+    subsets,
+    traces,
+    widths,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,12 +47,27 @@ INVARIANT_DIMENSIONS = {(2, 32, 32, 1): 7, (2, 32, 32, 3): 11, (1, 32, 32, 1): 6
 REDUCED = {tuple(min(n, 3) for n in d): count for d, count in DIMENSIONS.items()}
 
 
-def character_dimension(space):
-    return fmean(trace**2 for trace in traces(space))
+# "1-3-1-2" has a hidden axis of one neuron, where the formula counts too many
+SOURCES = {name: space for name, space in SPACES.items() if "n1" in space.hidden}
+SOURCES = {name: space for name, space in SOURCES.items() if name not in ("1-3-1-2", "2-5-3")}
+PAIRS = {
+    f"{source} to {target}": (space, make(space))
+    for source, space in SOURCES.items()
+    for target, make in TARGETS.items()
+    if target != "pairs of neurons" or {"n1", "n2"} <= {*space.hidden}
+}
+
+pairs = pytest.mark.parametrize(("space", "target"), PAIRS.values(), ids=PAIRS)
 
 
-def equivariant(space, c_in=1, c_out=1, pool="mean"):
-    return EquivariantLinear(space, c_in, c_out, pool, bias=False).double()
+def character_dimension(space, target=None):
+    elements = group_elements(space, target or space)
+    ours, theirs = traces(space, elements), traces(target or space, elements)
+    return fmean(a * b for a, b in zip(ours, theirs, strict=True))
+
+
+def equivariant(space, c_in=1, c_out=1, pool="mean", target=None):
+    return EquivariantLinear(space, c_in, c_out, pool, bias=False, target=target).double()
 
 
 @pytest.mark.parametrize(("d", "count"), DIMENSIONS.items(), ids=str)
@@ -71,6 +97,16 @@ def test_dimension_of_mlps_is_that_of_the_commutant(d):
 @pytest.mark.parametrize("space", HAND_BUILT.values(), ids=HAND_BUILT)
 def test_dimension_of_other_spaces_is_that_of_the_commutant(space):
     assert dimension(space) == character_dimension(space)
+
+
+@pairs
+def test_dimension_between_two_spaces_is_that_of_the_maps_that_commute(space, target):
+    assert dimension(space, target) == character_dimension(space, target)
+
+
+def test_maps_to_a_space_without_hidden_axes_are_the_invariant_ones():
+    space, vector = SPACES["2-4-4-1"], WeightSpace({"v": ("k",)}, {"k": 1}, ())
+    assert dimension(space, vector) == invariant_dimension(space)
 
 
 @pytest.mark.parametrize("d", [(2, 1, 2), (2, 3, 1, 2)], ids=str)
@@ -127,10 +163,18 @@ def test_every_weight_of_a_layer_is_a_map_of_its_own(d):
     assert rank == weights == dimension(space)
 
 
+@pytest.mark.parametrize("pool", ["mean", "sum"])
 @pytest.mark.parametrize("space", HAND_BUILT.values(), ids=HAND_BUILT)
-def test_every_weight_is_a_map_of_its_own_in_other_spaces(space):
-    rank, weights = rank_of_maps(equivariant(space))
+def test_every_weight_is_a_map_of_its_own_in_other_spaces(space, pool):
+    rank, weights = rank_of_maps(equivariant(space, pool=pool))
     assert rank == weights == dimension(space)
+
+
+@pytest.mark.parametrize("pool", ["mean", "sum"])
+@pairs
+def test_every_weight_is_a_map_of_its_own_to_other_spaces(space, target, pool):
+    rank, weights = rank_of_maps(equivariant(space, pool=pool, target=target))
+    assert rank == weights == dimension(space, target)
 
 
 @PROPERTY
@@ -154,6 +198,12 @@ def test_a_layer_is_complete_also_where_a_hidden_width_is_one(d):
     space = WeightSpace.mlp(d)
     rank, _ = rank_of_maps(equivariant(space), networks=space.size)
     assert rank == character_dimension(space)
+
+
+@pytest.mark.parametrize("space", HAND_BUILT.values(), ids=HAND_BUILT)
+def test_every_weight_of_an_invariant_layer_is_a_map_of_its_own_in_other_spaces(space):
+    rank, weights = rank_of_maps(InvariantLinear(space, 1, 1).double())
+    assert rank == weights == invariant_dimension(space)
 
 
 @pytest.mark.parametrize("d", [*INVARIANT_DIMENSIONS, *REDUCED], ids=str)
@@ -181,3 +231,21 @@ def test_there_is_one_bias_per_orbit_and_channel(space):
         out = space.flatten(layer(zeros))
     assert len(layer.biases) == 3 * invariant_dimension(space)
     assert sorted(out.unique().tolist()) == list(range(1, len(layer.biases) + 1))
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "hidden"),
+    [
+        ({"t": ("n1",)}, {"n1": 5}, ("n1",)),
+        ({"t": ("n1",)}, {"n1": 3}, ()),
+        ({"t": ("n0",)}, {"n0": 2}, ("n0",)),
+    ],
+    ids=["another size", "no longer hidden", "hidden now"],
+)
+def test_a_target_that_shares_an_axis_in_name_only_is_refused(axes, sizes, hidden):
+    (axis,) = sizes
+    with pytest.raises(ValueError, match=f"axis {axis}: .* must agree"):
+        blocks(WeightSpace.mlp([2, 3, 1]), WeightSpace(axes, sizes, hidden))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from equivariance import PROPERTY, rng, seeds, widths
 from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
@@ -16,10 +17,10 @@ LAYERS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 SPACE = WeightSpace.mlp([2, 4, 3, 1])
 
 
-def sequential(d, activation):
+def sequential(d, activation, bias=True):
     layers = []
     for before, after in pairwise(d):
-        layers += [nn.Linear(before, after), activation()]
+        layers += [nn.Linear(before, after, bias), activation()]
     return nn.Sequential(*layers[:-1]).double()
 
 
@@ -29,14 +30,14 @@ def random_weights(space, m, generator):
 
 @pytest.mark.parametrize("activation", LAYERS)
 @PROPERTY
-@given(widths(), seeds)
-def test_a_batch_computes_what_its_modules_compute(activation, d, seed):
+@given(widths(), st.booleans(), seeds)
+def test_a_batch_computes_what_its_modules_compute(activation, d, bias, seed):
     torch.manual_seed(seed)
-    modules = [sequential(d, LAYERS[activation]) for _ in range(3)]
+    modules = [sequential(d, LAYERS[activation], bias) for _ in range(3)]
     theta = torch.stack([parameters_to_vector(module.parameters()) for module in modules])
     x = torch.randn(3, 5, d[0], dtype=torch.float64)
     expected = torch.stack([module(points) for module, points in zip(modules, x, strict=True)])
-    torch.testing.assert_close(forward(WeightSpace.mlp(d), theta, x, activation), expected)
+    torch.testing.assert_close(forward(WeightSpace.mlp(d, bias), theta, x, activation), expected)
 
 
 @PROPERTY

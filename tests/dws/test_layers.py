@@ -1,16 +1,20 @@
-"""Linear layers: equivariance, a slow reference, pooling, initialisation, errors."""
+"""Linear layers: equivariance, a slow reference, errors."""
 
 import re
+from math import prod
 
 import pytest
 import torch
 from equivariance import (
     PROPERTY,
     SPACES,
+    TARGETS,
     assert_equivariant,
     assert_invariant,
     assert_same,
+    by_attention,
     random_features,
+    randomised,
     rng,
     seeds,
     subsets,
@@ -20,10 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from dws import EquivariantLinear, InvariantLinear, WeightSpace
+from dws import EquivariantLinear, InvariantLinear, WeightSpace, act, random_permutation
 
-POOLS = ["mean", "sum", "max"]
-TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
+POOLS = ["mean", "sum", "max", "attention"]
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 0.05}
 SPACE = WeightSpace.mlp([2, 4, 3, 1])
 
 precisions = pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES.items(), ids=str)
@@ -31,16 +35,8 @@ pools = pytest.mark.parametrize("pool", POOLS)
 spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 
-def randomised(layer, seed=0):
-    """The layer with every weight and bias drawn anew, so that no special start hides an error."""
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.normal_(generator=rng(seed))
-    return layer
-
-
-def equivariant(space, c_in=2, c_out=3, pool="mean", dtype=torch.float64):
-    return randomised(EquivariantLinear(space, c_in, c_out, pool).to(dtype))
+def equivariant(space, c_in=2, c_out=3, pool="mean", dtype=torch.float64, **options):
+    return randomised(EquivariantLinear(space, c_in, c_out, pool, **options).to(dtype))
 
 
 def invariant(space, c_in=2, out_features=3, pool="mean", dtype=torch.float64):
@@ -55,6 +51,21 @@ def invariant(space, c_in=2, out_features=3, pool="mean", dtype=torch.float64):
 @spaces
 def test_equivariant_layers_are_equivariant(space, pool, dtype, tolerance):
     assert_equivariant(equivariant(space, pool=pool, dtype=dtype), space, 2, tolerance, dtype)
+
+
+@pytest.mark.parametrize("target", ["each neuron", "pairs of neurons"])
+@pools
+def test_layers_to_other_spaces_are_equivariant(pool, target):
+    target = TARGETS[target](SPACE)
+    layer, x = equivariant(SPACE, pool=pool, target=target), random_features(SPACE, 6, 2, rng())
+    g = random_permutation(SPACE, rng(1), batch=6)
+    assert_same(layer(act(SPACE, g, x)), act(target, g, layer(x)), 1e-10)
+
+
+@pools
+def test_a_layer_to_a_space_without_hidden_axes_is_invariant(pool):
+    layer = equivariant(SPACE, pool=pool, target=TARGETS["the network"](SPACE))
+    assert_invariant(lambda x: layer(x)["vector"], SPACE, 2)
 
 
 @precisions
@@ -140,29 +151,31 @@ SUMMARY = {
 }
 
 
-def summarised(x, axes, kept, pool):
-    """Axes of a tensor that are not kept are summarised; the others stay in its order."""
-    dims = [1 + i for i, axis in enumerate(axes) if axis not in kept]
-    return SUMMARY[pool](x, dims) if dims else x
+def summarised(layer, name, x, kept):
+    """Hidden axes of a tensor that are not kept are summarised; the others stay in its order."""
+    space = layer.space
+    if layer.pool == "attention":
+        return by_attention(space, name, x, kept, layer.pooling.scores)
+    dims = [1 + i for i, a in enumerate(space.axes[name]) if a in space.hidden and a not in kept]
+    return SUMMARY[layer.pool](x, dims) if dims else x
 
 
 def reference(layer, x):
     """One product per term: average, keep alpha aligned, multiply, broadcast."""
-    space, c_in, c_out = layer.space, layer.in_channels, layer.out_channels
-    letter = {axis: chr(ord("a") + i) for i, axis in enumerate(space.sizes)}  # fixed: of the source
-    capital = {axis: letter[axis].upper() for axis in space.sizes}  # fixed: of the target
+    space, goal, c_in, c_out = layer.space, layer.target, layer.in_channels, layer.out_channels
+    both = {**space.sizes, **goal.sizes}
+    letter = {axis: chr(ord("a") + i) for i, axis in enumerate(both)}  # fixed: of the source
+    capital = {axis: letter[axis].upper() for axis in both}  # fixed: of the target
 
-    def hidden(name):
+    def hidden(space, name):
         return [axis for axis in space.axes[name] if axis in space.hidden]
 
-    def fixed(name):
+    def fixed(space, name):
         return [axis for axis in space.axes[name] if axis not in space.hidden]
 
-    def sizes(axes):
-        return [space.sizes[axis] for axis in axes]
-
-    def place(names, name):
-        """Entries that come before a tensor's, where those of ``names`` are joined."""
+    def place(space, alpha, name):
+        """Entries that come before a tensor's, where those that have alpha are joined."""
+        names = [n for n in space.names if alpha <= set(hidden(space, n))]
         return sum(space.fixed_size(n) for n in names[: names.index(name)])
 
     matrices = {}
@@ -170,41 +183,36 @@ def reference(layer, x):
         named = "*".join(block.alpha) or "*"
         matrices[frozenset(block.alpha)] = layer.weights[named]
     out = {}
-    for target in space.names:
-        total = 0
+    for target in goal.names:
+        total, of_target = 0, fixed(goal, target)
+        ends = [goal.sizes[a] for a in of_target]
         for source in space.names:
-            for alpha in map(set, subsets([a for a in hidden(source) if a in hidden(target)])):
-                members = [name for name in space.names if alpha <= set(hidden(name))]
-                rows, columns = place(members, target) * c_out, place(members, source) * c_in
+            of_source = fixed(space, source)
+            starts = [space.sizes[a] for a in of_source]
+            shared = [a for a in hidden(space, source) if a in hidden(goal, target)]
+            for alpha in map(set, subsets(shared)):
+                row, column = place(goal, alpha, target), place(space, alpha, source)
                 matrix = matrices[frozenset(alpha)][
-                    rows : rows + space.fixed_size(target) * c_out,
-                    columns : columns + space.fixed_size(source) * c_in,
-                ].reshape(*sizes(fixed(target)), c_out, *sizes(fixed(source)), c_in)
-                kept = alpha | set(fixed(source))
-                average = summarised(x[source], space.axes[source], kept, layer.pool)
-                of_source = "".join(letter[a] for a in space.axes[source] if a in kept)
-                of_matrix = (
-                    "".join(capital[a] for a in fixed(target))
-                    + "z"
-                    + "".join(letter[a] for a in fixed(source))
-                    + "y"
-                )
-                of_target = "".join(
-                    letter[a] if a in alpha else capital[a]
-                    for a in space.axes[target]
-                    if a in alpha or a in fixed(target)
-                )
-                term = torch.einsum(f"x{of_source}y,{of_matrix}->x{of_target}z", average, matrix)
-                for dim, axis in enumerate(space.axes[target], start=1):
-                    if axis not in alpha and axis in hidden(target):
+                    row * c_out : (row + prod(ends)) * c_out,
+                    column * c_in : (column + prod(starts)) * c_in,
+                ].reshape(*ends, c_out, *starts, c_in)
+                average = summarised(layer, source, x[source], alpha)
+                kept = [a for a in space.axes[source] if a in alpha or a in of_source]
+                wanted = [a for a in goal.axes[target] if a in alpha or a in of_target]
+                left = "".join(letter[a] for a in kept)
+                right = "".join(capital[a] for a in of_target) + "z"
+                right += "".join(letter[a] for a in of_source) + "y"
+                end = "".join(letter[a] if a in alpha else capital[a] for a in wanted)
+                term = torch.einsum(f"x{left}y,{right}->x{end}z", average, matrix)
+                for dim, axis in enumerate(goal.axes[target], start=1):
+                    if axis not in wanted:
                         term = term.unsqueeze(dim)
-                total = total + term.expand(-1, *space.shapes[target], -1)
+                total = total + term.expand(-1, *goal.shapes[target], -1)
         if layer.biases is not None:
-            rows = place(list(space.names), target) * c_out
-            constant = layer.biases[rows : rows + space.fixed_size(target) * c_out]
-            total = total + constant.reshape(
-                *(1 if a in space.hidden else space.sizes[a] for a in space.axes[target]), c_out
-            )
+            row = place(goal, set(), target)
+            constant = layer.biases[row * c_out : (row + prod(ends)) * c_out]
+            shape = [1 if a in goal.hidden else goal.sizes[a] for a in goal.axes[target]]
+            total = total + constant.reshape(*shape, c_out)
         out[target] = total
     return out
 
@@ -214,6 +222,14 @@ def reference(layer, x):
 def test_equivariant_layers_equal_one_product_per_term(space, pool):
     layer = equivariant(space, pool=pool)
     x = random_features(space, 3, 2, rng(5))
+    assert_same(layer(x), reference(layer, x), 1e-12)
+
+
+@pools
+@pytest.mark.parametrize("target", TARGETS)
+def test_layers_to_other_spaces_equal_one_product_per_term(target, pool):
+    layer = equivariant(SPACE, pool=pool, target=TARGETS[target](SPACE))
+    x = random_features(SPACE, 3, 2, rng(5))
     assert_same(layer(x), reference(layer, x), 1e-12)
 
 
@@ -232,9 +248,9 @@ def test_invariant_layers_equal_one_product_per_tensor(space, pool):
     layer = invariant(space, pool=pool)
     x = random_features(space, 3, 2, rng(5))
     expected, start = layer.linear.bias, 0
-    for name, axes in space.axes.items():
+    for name in space.names:
         entries = space.fixed_size(name) * 2
-        vector = summarised(x[name], axes, set(axes) - set(space.hidden), pool).reshape(3, entries)
+        vector = summarised(layer, name, x[name], set()).reshape(3, entries)
         expected = expected + vector @ layer.linear.weight[:, start : start + entries].T
         start += entries
     torch.testing.assert_close(layer(x), expected)
@@ -249,76 +265,6 @@ def test_biases_are_constant_on_orbits(space):
                 assert torch.equal(y, y.narrow(dim, 0, 1).expand_as(y)), (name, axis)
 
 
-# --- pooling ------------------------------------------------------------------------------------
-
-
-def started(kind, space, pool, seed=3):
-    torch.manual_seed(seed)
-    return kind(space, 2, 3, pool).double()
-
-
-@pytest.mark.parametrize("kind", [EquivariantLinear, InvariantLinear])
-@spaces
-def test_sum_and_mean_pooling_start_as_the_same_map(space, kind):
-    # biases too: those of the invariant layer are drawn after its weights
-    x = random_features(space, 3, 2, rng())
-    by_mean, by_sum = (started(kind, space, pool)(x) for pool in ("mean", "sum"))
-    if kind is InvariantLinear:
-        by_mean, by_sum = {"output": by_mean}, {"output": by_sum}
-    # weights are drawn in float32, so that their division by the counts rounds there
-    assert_same(by_sum, by_mean, 1e-5)
-
-
-def test_max_pooling_is_not_mean_pooling():
-    by_mean, by_max = equivariant(SPACE), equivariant(SPACE, pool="max")
-    by_max.load_state_dict(by_mean.state_dict())
-    x = random_features(SPACE, 3, 2, rng())
-    assert all((by_max(x)[name] - by_mean(x)[name]).abs().max() > 0.1 for name in SPACE.names)
-
-
-def with_entry(x, name, rank, change):
-    """The features with one entry of a tensor changed: that of the given rank (-1: the largest)."""
-    values = x[name].clone()
-    place = values.flatten().argsort()[rank]
-    values.view(-1)[place] += change
-    return {**x, name: values}
-
-
-@pytest.mark.parametrize("name", ["b1", "W2", "b2"])
-def test_max_pooling_sees_the_largest_entry(name):
-    layer, x = invariant(SPACE, c_in=1, pool="max"), random_features(SPACE, 1, 1, rng())
-    assert (layer(with_entry(x, name, -1, 0.5)) - layer(x)).abs().max() > 0.01
-
-
-@pytest.mark.parametrize("name", ["b1", "W2", "b2"])
-def test_max_pooling_ignores_entries_below_the_largest(name):
-    layer, x = invariant(SPACE, c_in=1, pool="max"), random_features(SPACE, 1, 1, rng())
-    assert torch.equal(layer(with_entry(x, name, -2, -0.5)), layer(x))
-
-
-# --- initialisation -----------------------------------------------------------------------------
-
-BOUNDS = {"mean": (0.02, 20), "sum": (0.02, 20), "max": (0.02, 200)}
-
-
-@pytest.mark.parametrize("width", [4, 32, 256])
-@pools
-def test_ten_relu_layers_keep_the_second_moment_of_order_one(pool, width):
-    space, c = WeightSpace.mlp([2, width, width, 1]), 16
-    torch.manual_seed(0)
-    x = random_features(space, 2, c, rng(), torch.float32)
-    with torch.no_grad():
-        for _ in range(10):
-            x = {name: y.relu() for name, y in EquivariantLinear(space, c, c, pool)(x).items()}
-    moments = {name: y.square().mean().item() for name, y in x.items()}
-    low, high = BOUNDS[pool]
-    assert all(low < moment < high for moment in moments.values()), moments
-
-
-def test_biases_start_at_zero():
-    assert not EquivariantLinear(SPACE, 2, 3).biases.any()
-
-
 # --- errors -------------------------------------------------------------------------------------
 
 LAYERS = pytest.mark.parametrize("kind", [EquivariantLinear, InvariantLinear])
@@ -326,7 +272,7 @@ LAYERS = pytest.mark.parametrize("kind", [EquivariantLinear, InvariantLinear])
 
 @LAYERS
 def test_an_unknown_pool_is_told_what_is_known(kind):
-    with pytest.raises(ValueError, match=r"'median'.*mean, sum, max"):
+    with pytest.raises(ValueError, match=r"'median'.*mean, sum, max, attention"):
         kind(SPACE, 2, 3, "median")
 
 

@@ -1,63 +1,81 @@
-"""DWSNet: symmetry from end to end, inputs, state, errors."""
+"""DWSNet: symmetry from end to end, inputs, outputs, parts, errors."""
 
 import copy
-import io
-import pickle
+import re
 
 import pytest
 import torch
-from equivariance import assert_equivariant, assert_invariant, random_features, rng
+from equivariance import (
+    SPACES,
+    assert_invariant,
+    assert_same,
+    random_features,
+    randomised,
+    rng,
+)
+from models import OPTIONS, POOLS, SPACE, flat, kinds, model, uneven_weights
 from torch import nn
 
-from dws import DWSNet, EquivariantLinear, WeightSpace
-from dws.model import EquivariantBlock
-
-SPACE = WeightSpace.mlp([2, 5, 4, 3])
-OUTPUTS = {"invariant": {"out_features": 3}, "equivariant": {"out_channels": 3}}
-
-kinds = pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
+from dws import DWSNet, WeightSpace, act, random_permutation
 
 
-def uneven_weights(m, seed=0):
-    """Weights whose mean and scale differ from coordinate to coordinate."""
-    generator = rng(seed)
-    scale, shift = torch.randn(2, SPACE.size, generator=generator, dtype=torch.float64)
-    return shift + scale * torch.randn(m, SPACE.size, generator=generator, dtype=torch.float64)
+def permuted(space, g, out):
+    """An output as it should be for weights on which g has acted."""
+    if not isinstance(out, dict):
+        return {"output": out}
+    return act(space if out.keys() == space.axes.keys() else space.neurons, g, out)
 
 
-def model(output, seed=0, **options):
-    torch.manual_seed(seed)
-    net = DWSNet(SPACE, hidden_channels=8, layers=3, **output, **options).double()
-    if net.in_channels == 1:
-        net.standardize.fit(uneven_weights(20))
-    return net
-
-
-def flat(out):
-    return SPACE.flatten(out) if isinstance(out, dict) else out
+def assert_symmetric(net, space, channels=1, networks=6, tolerance=1e-10):
+    generator = rng(1)
+    x = random_features(space, networks, channels, generator)
+    g = random_permutation(space, generator, batch=networks)
+    with torch.no_grad():
+        out, after = net(x), net(act(space, g, x))
+        after = after if isinstance(after, dict) else {"output": after}
+        assert_same(after, permuted(space, g, out), tolerance)
 
 
 # --- symmetry -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
+@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("residual", [True, False], ids=["residual", "plain"])
-@pytest.mark.parametrize("norm", [True, False], ids=["norm", "no norm"])
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
 @kinds
 def test_output_has_the_symmetry_promised(output, norm, residual, pool, training):
     net = model(output, norm=norm, residual=residual, pool=pool).train(training)
-    check = assert_invariant if "out_features" in output else assert_equivariant
-    check(net, SPACE, 1, tolerance=1e-10)
+    assert_symmetric(net, SPACE)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@kinds
+def test_options_keep_the_symmetry(output, options):
+    assert_symmetric(randomised(model(output, **options)), SPACE, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@kinds
+def test_other_spaces_have_the_symmetry(output, space):
+    if "per_neuron" in output and not space.hidden:
+        return
+    torch.manual_seed(0)
+    assert_symmetric(DWSNet(space, hidden_channels=4, layers=2, **output).double(), space)
 
 
 @kinds
 def test_symmetry_with_channels(output):
-    check = assert_invariant if "out_features" in output else assert_equivariant
-    check(model(output, in_channels=2), SPACE, 2, tolerance=1e-10)
+    assert_symmetric(model(output, in_channels=2), SPACE, 2)
 
 
-@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
+def test_permutations_of_inputs_are_told_apart_also_where_they_are_permutable():
+    net = model({"out_features": 3}, permute=("n0",))
+    with pytest.raises(AssertionError, match="off by"):
+        assert_invariant(net, SPACE.permutable("n0"), 1, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("pool", POOLS)
 @kinds
 def test_output_depends_on_the_weights(output, pool):
     out = flat(model(output, pool=pool)(uneven_weights(6)))
@@ -66,7 +84,7 @@ def test_output_depends_on_the_weights(output, pool):
 
 @kinds
 def test_networks_of_a_batch_do_not_see_each_other(output):
-    net, theta = model(output, norm=True), uneven_weights(6)
+    net, theta = model(output, norm="layer", heads=2), uneven_weights(6)
     torch.testing.assert_close(flat(net(theta))[2:4], flat(net(theta[2:4])))
 
 
@@ -82,6 +100,31 @@ def test_equivariant_output_is_features_of_the_space():
     assert {name: x.shape for name, x in out.items()} == {
         name: (6, *shape, 7) for name, shape in SPACE.shapes.items()
     }
+
+
+def test_per_neuron_output_is_a_vector_for_each_neuron():
+    out = model({"per_neuron": 7})(uneven_weights(6))
+    assert {axis: x.shape for axis, x in out.items()} == {"n1": (6, 5, 7), "n2": (6, 4, 7)}
+
+
+def test_identity_starts_as_the_identity_and_learns():
+    net, theta = model({"out_channels": 1}, identity=True, project={"n0": 1}), uneven_weights(6)
+    assert torch.equal(SPACE.flatten(net(theta)), theta)
+    SPACE.flatten(net(theta)).square().sum().backward()
+    with torch.no_grad():
+        for p in net.parameters():
+            p -= 0.1 * p.grad
+    changed = SPACE.flatten(net(theta)) != theta
+    assert all(x.any() for x in SPACE.split(changed).values())
+
+
+def test_identity_counts_changes_in_the_deviations_of_the_weights():
+    """A head that is the constant 1 changes each weight by one standard deviation."""
+    net, theta = model({"out_channels": 1}, identity=True), uneven_weights(6)
+    nn.init.ones_(net.head.biases)
+    change = SPACE.split(SPACE.flatten(net(theta)) - theta)
+    for name, x in change.items():
+        torch.testing.assert_close(x, getattr(net.standardize, f"std_{name}").expand_as(x))
 
 
 @kinds
@@ -120,94 +163,12 @@ def test_statistics_of_the_weights_are_taken_out(output):
     torch.testing.assert_close(flat(net(5 * theta + 2)), before)
 
 
-# --- parts --------------------------------------------------------------------------------------
-
-
-def block(**options):
-    torch.manual_seed(0)
-    options = {"norm": False, "residual": False, "dropout": 0.0} | options
-    return EquivariantBlock(SPACE, 4, 4, "mean", **options).double()
-
-
-def test_a_residual_block_whose_weights_are_zero_is_the_identity():
-    layer, x = block(residual=True), random_features(SPACE, 3, 4, rng())
-    for p in layer.parameters():
-        nn.init.zeros_(p)
-    assert all(torch.equal(y, x[name]) for name, y in layer(x).items())
-
-
-def test_norm_is_over_the_channels_of_each_position():
-    layer, x = block(norm=True), random_features(SPACE, 3, 4, rng())
-    out, linear = layer(x), layer.linear(x)
-    for name, y in linear.items():
-        centred = y - y.mean(-1, keepdim=True)
-        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
-        torch.testing.assert_close(out[name], scaled.relu())
-
-
-def test_the_first_layer_has_no_residual_and_all_others_do():
-    net = DWSNet(SPACE, layers=4, out_features=1, residual=True)
-    assert [layer.residual for layer in net.layers] == [False, True, True, True]
-
-
-def test_layers_are_counted_before_the_head():
-    net = DWSNet(SPACE, layers=3, out_channels=1)
-    assert sum(isinstance(module, EquivariantLinear) for module in net.modules()) == 3 + 1
-
-
-@kinds
-def test_dropout_acts_in_training_only(output):
-    net, theta = model(output, dropout=0.5), uneven_weights(6)
-    once, again = (flat(net.train()(theta)) for _ in range(2))
-    assert not torch.equal(once, again)
-    once, again = (flat(net.eval()(theta)) for _ in range(2))
-    assert torch.equal(once, again)
-
-
-@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
-@pytest.mark.parametrize("options", [{}, {"norm": True, "residual": True}], ids=["plain", "both"])
-@kinds
-def test_gradients_reach_every_parameter(output, options, pool):
-    net = model(output, pool=pool, **options)
-    flat(net(uneven_weights(8))).square().sum().backward()
-    idle = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    assert idle == []
-
-
-# --- state --------------------------------------------------------------------------------------
-
-
-@kinds
-def test_a_saved_state_loads_strictly_and_predicts_the_same(output):
-    saved, file = model(output, norm=True), io.BytesIO()
-    torch.save(saved.state_dict(), file)
-    file.seek(0)
-    torch.manual_seed(1)
-    loaded = DWSNet(SPACE, hidden_channels=8, layers=3, norm=True, **output).double()
-    loaded.load_state_dict(torch.load(file, weights_only=True), strict=True)
-    theta = uneven_weights(6)
-    assert torch.equal(flat(loaded(theta)), flat(saved(theta)))
-
-
-@pytest.mark.parametrize("copied", [lambda net: pickle.loads(pickle.dumps(net)), copy.deepcopy])
-@kinds
-def test_a_copy_predicts_the_same(output, copied):
-    net, theta = model(output), uneven_weights(6)
-    assert torch.equal(flat(copied(net)(theta)), flat(net(theta)))
-
-
-def test_a_deep_copy_shares_no_parameter():
-    net = model({"out_features": 1})
-    own = {p.data_ptr() for p in net.parameters()}
-    assert own.isdisjoint(p.data_ptr() for p in copy.deepcopy(net).parameters())
-
-
 # --- errors -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("both", [{}, {"out_features": 1, "out_channels": 1}], ids=["none", "both"])
 def test_exactly_one_kind_of_output_is_asked_for(both):
-    with pytest.raises(ValueError, match=r"give either out_features .* or out_channels"):
+    with pytest.raises(ValueError, match=r"give one of out_features .*, out_channels .* per_neur"):
         DWSNet(SPACE, **both)
 
 
@@ -217,13 +178,44 @@ COUNTS = [
     {"in_channels": 0, "out_features": 1},
     {"out_features": 0},
     {"out_channels": 0},
+    {"per_neuron": 0},
 ]
 
 
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
-def test_sizes_below_one_are_refused(counts):
+def test_sizes_below_one_are_refused_by_name(counts):
     with pytest.raises(ValueError, match="must be 1 or more, got 0"):
         DWSNet(SPACE, **counts)
+
+
+VECTOR = {"out_features": 1}
+REFUSED = {
+    "identity of other channels": ({"out_channels": 2, "identity": True}, "out_channels=1, got 2"),
+    "identity of a vector": ({**VECTOR, "identity": True}, "out_channels=1, got None"),
+    "probes of channels": ({**VECTOR, "probes": 2, "in_channels": 2}, "got in_channels=2"),
+    "probes with projected outputs": (
+        {**VECTOR, "probes": 2, "project": {"n3": 2}},
+        "probes answer on all of axis n3",
+    ),
+    "batch norm in pieces": ({**VECTOR, "recompute": 2, "norm": "batch"}, "batch norms would diff"),
+    "an unknown norm": ({**VECTOR, "norm": "group"}, "norm 'group' is not known; choose one of n"),
+    "an unknown activation": ({**VECTOR, "activation": "sine"}, "activation 'sine' is not known"),
+    "an unknown pool": ({**VECTOR, "pool": "min"}, "pool 'min' is not known"),
+    "a hidden axis to permute": ({**VECTOR, "permute": ("n1",)}, "not among the fixed axes"),
+    "a hidden axis to project": ({**VECTOR, "project": {"n1": 2}}, "not among the fixed axes"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+def test_one_line_refuses(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        DWSNet(SPACE, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_neuron_has_no_output():
+    with pytest.raises(ValueError, match="the MLP 2-3 has no hidden neurons"):
+        DWSNet(WeightSpace.mlp([2, 3]), per_neuron=1)
 
 
 OTHER = WeightSpace.mlp([2, 5, 6, 3])

@@ -1,4 +1,4 @@
-"""Weight spaces: names, shapes, the flat vector, equality, errors."""
+"""Weight spaces: names, shapes, the flat vector, spaces made of others, equality."""
 
 import copy
 import pickle
@@ -74,6 +74,17 @@ def test_widths_of_an_mlp_are_read_back(d):
     assert WeightSpace.mlp(d).widths == tuple(d)
 
 
+def test_without_biases_an_mlp_has_its_matrices_alone():
+    space = WeightSpace.mlp([2, 32, 16, 1], bias=False)
+    assert space.shapes == {"W1": (32, 2), "W2": (16, 32), "W3": (1, 16)}
+
+
+@PROPERTY
+@given(widths(depth=(0, 12)))
+def test_widths_of_an_mlp_without_biases_are_read_back(d):
+    assert WeightSpace.mlp(d, bias=False).widths == tuple(d)
+
+
 def test_widths_of_another_space_are_refused():
     with pytest.raises(ValueError, match="not the space of an MLP"):
         _ = HAND_BUILT["kernel with taps last"].widths
@@ -82,6 +93,12 @@ def test_widths_of_another_space_are_refused():
 def test_an_mlp_with_other_hidden_axes_has_no_widths():
     with pytest.raises(ValueError, match="not the space of an MLP"):
         _ = HAND_BUILT["permutable inputs and outputs"].widths
+
+
+def test_the_axes_of_an_mlp_with_other_tensors_are_no_mlp():
+    space = WeightSpace({"W1": ("n0", "n1")}, {"n0": 2, "n1": 3}, ())
+    with pytest.raises(ValueError, match="not the space of an MLP"):
+        _ = space.widths
 
 
 # --- the flat vector ----------------------------------------------------------------------------
@@ -135,140 +152,58 @@ def test_split_finds_the_parameters_of_a_torch_module(d):
         assert torch.equal(x[0, ..., 0], parameter)
 
 
-# --- from_module --------------------------------------------------------------------------------
+# --- spaces made of spaces ----------------------------------------------------------------------
 
 
-@PROPERTY
-@given(widths())
-def test_from_module_finds_the_widths(d):
-    assert WeightSpace.from_module(mlp_module(d)) == WeightSpace.mlp(d)
+def test_neurons_are_one_tensor_per_hidden_axis():
+    space = HAND_BUILT["two orders and two sizes"].neurons
+    assert space == WeightSpace({"q": ("q",), "p": ("p",)}, {"q": 4, "p": 2}, ("q", "p"))
 
 
-def test_from_module_reads_nested_sequentials_and_layers_without_parameters():
-    module = nn.Sequential(
-        nn.Flatten(),
-        nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.Tanh(), nn.Linear(3, 5)), nn.Dropout()),
-        nn.Linear(5, 2),
-    )
-    assert WeightSpace.from_module(module) == WeightSpace.mlp([4, 3, 5, 2])
+def test_permutable_moves_fixed_axes_to_the_hidden_ones():
+    space = WeightSpace.mlp([2, 3, 1]).permutable("n2", "n0")
+    assert space.hidden == ("n1", "n2", "n0")
+    assert space.shapes == WeightSpace.mlp([2, 3, 1]).shapes
 
 
-def test_from_module_takes_an_activation_that_is_used_twice():
-    relu = nn.ReLU()
-    module = nn.Sequential(nn.Linear(2, 3), relu, nn.Linear(3, 3), relu, nn.Linear(3, 1))
-    assert WeightSpace.from_module(module) == WeightSpace.mlp([2, 3, 3, 1])
+def test_resized_changes_a_fixed_axis_wherever_it_is():
+    space = HAND_BUILT["kernel with taps last"].resized("taps", 5)
+    assert space.shapes == {
+        "K1": (3, 1, 5),
+        "b1": (3,),
+        "K2": (3, 3, 5),
+        "b2": (3,),
+        "W3": (2, 3),
+        "b3": (2,),
+    }
 
 
-def test_from_module_takes_a_single_linear_layer():
-    assert WeightSpace.from_module(nn.Linear(2, 3)) == WeightSpace.mlp([2, 3])
-
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(3, 3)
-
-
-def tied_weights():
-    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
-    second.weight = first.weight
-    return nn.Sequential(first, nn.ReLU(), second)
-
-
-SHARED = nn.Linear(2, 2)
-REFUSED = {
-    "no bias": (nn.Sequential(nn.Linear(2, 3, bias=False)), "layer '0' is linear without bias"),
-    "convolution": (
-        nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3)), nn.Linear(2, 1)),
-        "layer '0.0' is a Conv2d with parameters",
+REFUSALS = {
+    "neurons of none": (lambda: WeightSpace.mlp([2, 3]).neurons, "2-3 has no hidden neurons"),
+    "a hidden axis to be permutable": (
+        lambda: WeightSpace.mlp([2, 3, 1]).permutable("n0", "n1"),
+        "axes ['n1'] are not among the fixed axes ['n0', 'n2']",
     ),
-    "norm with parameters": (
-        nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1)),
-        "layer '1' is a LayerNorm with parameters",
+    "an unknown axis to be permutable": (
+        lambda: WeightSpace.mlp([2, 3, 1]).permutable("n7"),
+        "axes ['n7'] are not among the fixed axes",
     ),
-    "own module": (nn.Sequential(nn.Linear(2, 3), Residual()), "layer '1' is a Residual"),
-    "no chain": (
-        nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(4, 1)),
-        "with 3 outputs is followed by one with 4 inputs",
+    "an axis to be permutable twice": (
+        lambda: WeightSpace.mlp([2, 3, 1]).permutable("n0", "n0"),
+        "name each once",
     ),
-    "no linear layer": (nn.Sequential(nn.ReLU()), "Sequential has no nn.Linear layer"),
-    "one layer used twice": (
-        nn.Sequential(SHARED, nn.ReLU(), SHARED),
-        "12 weights, but the module has 6 parameters",
+    "a hidden axis of another size": (
+        lambda: WeightSpace.mlp([2, 3, 1]).resized("n1", 2),
+        "axis 'n1' is not among the fixed axes ['n0', 'n2']",
     ),
-    "two layers with one weight": (tied_weights(), "12 weights, but the module has 8 parameters"),
+    "a size of zero": (lambda: WeightSpace.mlp([2, 3, 1]).resized("n0", 0), "at least 1"),
 }
 
 
-@pytest.mark.parametrize(("module", "message"), REFUSED.values(), ids=REFUSED)
-def test_from_module_refuses_what_it_cannot_flatten(module, message):
+@pytest.mark.parametrize(("make", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_one_line_refuses(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        WeightSpace.from_module(module)
-
-
-# --- errors -------------------------------------------------------------------------------------
-
-SPACE = WeightSpace.mlp([2, 4, 3, 1])
-
-BAD_SPACES = {
-    "an axis without size": (({"A": ("p", "q")}, {"p": 2}, ("p",)), r"no size .* \['q'\]"),
-    "a size below 1": (({"A": ("p", "q")}, {"p": 2, "q": 0}, ("p",)), "at least 1.*'q': 0"),
-    "a hidden axis of no tensor": (
-        ({"A": ("p",)}, {"p": 2, "q": 3}, ("q",)),
-        r"\['q'\] belong to no",
-    ),
-    "a repeated axis": (({"A": ("p", "p")}, {"p": 2}, ("p",)), "tensor A.*may appear once"),
-}
-
-
-@pytest.mark.parametrize(("parts", "message"), BAD_SPACES.values(), ids=BAD_SPACES)
-def test_a_space_refuses(parts, message):
-    with pytest.raises(ValueError, match=message):
-        WeightSpace(*parts)
-
-
-@pytest.mark.parametrize("d", [[], [3], [2, 0, 1], [2, -1]], ids=str)
-def test_mlp_refuses_widths_and_shows_them(d):
-    with pytest.raises(ValueError, match=re.escape(f"widths {d}")):
-        WeightSpace.mlp(d)
-
-
-@pytest.mark.parametrize("shape", [(5, 30), (31,), (2, 31, 1, 1)], ids=str)
-def test_split_tells_the_size_expected_and_got(shape):
-    assert SPACE.size == 31
-    with pytest.raises(ValueError, match="2-4-3-1") as caught:
-        SPACE.split(torch.zeros(shape))
-    assert "[m, 31]" in str(caught.value)
-    assert f"got {list(shape)}" in str(caught.value)
-
-
-def wrong_shape(name, shape):
-    return {**random_features(SPACE, 5, 2, rng()), name: torch.zeros(shape)}
-
-
-BAD_FEATURES = {
-    "transposed": (wrong_shape("W2", (5, 4, 3, 2)), "tensor W2: expected [m, 3, 4, c], got [5, 4"),
-    "no channels": (wrong_shape("b1", (5, 4)), "tensor b1: expected [m, 4, c], got [5, 4]"),
-    "a tensor missing": (
-        {n: x for n, x in random_features(SPACE, 5, 2, rng()).items() if n != "b3"},
-        "['W1', 'b1', 'W2', 'b2', 'W3', 'b3'], got ['W1', 'b1', 'W2', 'b2', 'W3']",
-    ),
-    "a tensor too many": (
-        {**random_features(SPACE, 5, 2, rng()), "b4": torch.zeros(5, 1, 2)},
-        "'b3', 'b4']",
-    ),
-}
-
-
-@pytest.mark.parametrize(("features", "message"), BAD_FEATURES.values(), ids=BAD_FEATURES)
-def test_flatten_names_the_tensor_expected_and_got(features, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        SPACE.flatten(features)
-
-
-def test_check_tells_the_channels_expected_and_got():
-    with pytest.raises(ValueError, match=re.escape("W1: expected [m, 4, 2, 7], got [5, 4, 2, 2]")):
-        SPACE.check(random_features(SPACE, 5, 2, rng()), channels=7)
+        make()
 
 
 # --- as a value ---------------------------------------------------------------------------------
@@ -292,6 +227,7 @@ UNEQUAL = {
     "hidden axes": WeightSpace({"A": A, "B": B}, {"p": 2, "q": 3}, ("p", "q")),
     "axes": WeightSpace({"A": A, "B": ("p", "q")}, {"p": 2, "q": 3}, ("p",)),
     "order in the flat vector": WeightSpace({"B": B, "A": A}, {"p": 2, "q": 3}, ("p",)),
+    "biases": WeightSpace({"A": A}, {"p": 2}, ("p",)),
     "kind": "not a space",
 }
 
@@ -311,24 +247,4 @@ def test_a_copy_is_the_same_space(space, copied):
 
 def test_a_space_is_told_by_its_widths():
     assert str(WeightSpace.mlp([2, 32, 1])) == "the MLP 2-32-1"
-
-
-@pytest.mark.parametrize(
-    ("axes", "sizes", "message"),
-    [
-        ({}, {}, "expected tensors and axes with names"),
-        ({"conv1.weight": ("a",)}, {"a": 2}, "conv1.weight"),
-        ({"w": ("a*b",)}, {"a*b": 2}, r"a\*b"),
-        ({"w": ("a",), "s": ()}, {"a": 2}, r"\['s'\] have no axis"),
-    ],
-)
-def test_names_that_a_state_dict_cannot_hold_and_tensors_without_axes_are_refused(
-    axes: dict[str, tuple[str, ...]], sizes: dict[str, int], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        WeightSpace(axes, sizes, ())
-
-
-def test_a_width_that_is_no_whole_number_is_refused() -> None:
-    with pytest.raises(TypeError):
-        WeightSpace.mlp([2.7, 3, 1])  # type: ignore[list-item]
+    assert str(WeightSpace.mlp([2, 32, 1], bias=False)) == "the MLP 2-32-1 without biases"
