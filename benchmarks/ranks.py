@@ -18,7 +18,7 @@ from torch import nn
 from dws import EquivariantLinear, WeightSpace, dimension
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "dws"))
-from equivariance import rank_of_maps, traces
+from equivariance import group_elements, rank_of_maps, traces
 
 
 def convolutions(pooled: bool) -> nn.Module:
@@ -57,7 +57,8 @@ SPACES = {
 def count(space: WeightSpace) -> float:
     """Dimension of the equivariant maps, from the characters of the group."""
     sizes = {a: min(n, 3) if a in space.hidden else n for a, n in space.sizes.items()}
-    return fmean(t**2 for t in traces(WeightSpace(space.axes, sizes, space.hidden)))
+    small = WeightSpace(space.axes, sizes, space.hidden)
+    return fmean(t**2 for t in traces(small, group_elements(small)))
 
 
 def main() -> None:

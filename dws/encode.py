@@ -187,8 +187,12 @@ class ProbeFeatures(nn.Module):
 
     def forward(self, theta: Tensor) -> Features:
         """Raw weights ``[m, size]`` -> the answers, ``[m, n_k, probes, 1]`` per layer."""
-        layers = responses(self.space, theta, self.points.unsqueeze(0), self.activation, self.w0)
-        return {
-            name: h.transpose(1, 2).unsqueeze(-1)
-            for name, h in zip(self.answers, layers, strict=True)
-        }
+        # a sine of w0 z magnifies rounding: half precision would answer noise
+        wide = torch.promote_types(theta.dtype, torch.float32)
+        with torch.autocast(theta.device.type, enabled=False):
+            points = self.points.to(wide).unsqueeze(0)
+            layers = responses(self.space, theta.to(wide), points, self.activation, self.w0)
+            return {
+                name: h.transpose(1, 2).unsqueeze(-1).to(theta.dtype)
+                for name, h in zip(self.answers, layers, strict=True)
+            }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
@@ -11,14 +10,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
-from dws.linear import EquivariantLinear, InvariantLinear, check_counts
-from dws.pooling import AxisPool, Pool, Pooled
+from dws.linear import EquivariantLinear, check_counts
+from dws.pooling import Pool, Pooled
 from dws.space import Features, WeightSpace
+from dws.stack import EquivariantBlock, InvariantHead
 from dws.standardize import Standardize
 
 Norm = Literal["none", "layer", "batch"]
 CHECKPOINT: dict[str, Any] = {"use_reentrant": False}
-POINTWISE = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 class DWSNet(nn.Module):
@@ -90,11 +89,11 @@ class DWSNet(nn.Module):
         recompute: int = 0,
     ) -> None:
         super().__init__()
-        outputs = (out_features, out_channels, per_neuron)
-        if sum(o is not None for o in outputs) != 1:
+        chosen = [o for o in (out_features, out_channels, per_neuron) if o is not None]
+        if len(chosen) != 1:
             raise ValueError(
                 "give one of out_features (a vector per network), out_channels (features per "
-                "weight) and per_neuron (a vector per hidden neuron); got out_features="
+                f"weight) and per_neuron (a vector per hidden neuron); got out_features="
                 f"{out_features}, out_channels={out_channels}, per_neuron={per_neuron}"
             )
         named = {"layers": layers, "out_features": out_features, "per_neuron": per_neuron}
@@ -103,61 +102,53 @@ class DWSNet(nn.Module):
             raise ValueError(f"identity needs out_channels={in_channels}, got {out_channels}")
         if recompute and norm == "batch":
             raise ValueError("recompute cuts the batch in pieces, whose batch norms would differ")
-        if probes and in_channels != 1:
-            raise ValueError(f"probes evaluate plain weights; got in_channels={in_channels}")
-        if probes and (axis := f"n{len(space.widths) - 1}") in (project or {}):
-            raise ValueError(f"probes answer on all of axis {axis}; do not project it as well")
         self.space, self.in_channels, self.out_channels = space, in_channels, out_channels
+        self.identity, self.recompute = identity, recompute
         self.standardize = Standardize(space)
-        self.projections = nn.ModuleList()
-        inner = space
+        self.projections, inner = nn.ModuleList(), space
         for axis, size in (project or {}).items():
             self.projections.append(Projection(inner, axis, size))
             inner = inner.resized(axis, size)
-        seen, self.probe = inner, None
+        self.seen, self.probe = inner, None
         if probes:
             self.probe = ProbeFeatures(space, probes, probe_activation, probe_w0)
-            seen = self._with_answers(inner, self.probe)
-        self.encodings = nn.ModuleList()
-        channels = in_channels
+            self.seen = self._with_answers(inner, self.probe)
+        self.encodings, channels = nn.ModuleList(), in_channels
         if fourier:
-            encoding = FourierFeatures(seen, channels, fourier)
-            self.encodings.append(encoding)
-            channels = encoding.out_channels
+            self.encodings.append(FourierFeatures(self.seen, channels, fourier))
+            channels += 2 * fourier
         if permute:
-            positions = PositionalEncoding(seen, channels, permute, position_channels)
-            self.encodings.append(positions)
-            channels = positions.out_channels
-            seen, inner = seen.permutable(*permute), inner.permutable(*permute)
-        self.seen = seen
-        widths = [channels] + [hidden_channels] * layers
-        self.layers = nn.ModuleList(
-            EquivariantBlock(
-                EquivariantLinear(seen if i == 0 else inner, a, b, pool, heads=heads, target=inner),
-                activation,
-                norm,
-                residual and i > 0,
-                dropout,
+            self.encodings.append(
+                PositionalEncoding(self.seen, channels, permute, position_channels)
             )
-            for i, (a, b) in enumerate(pairwise(widths))
+            channels += len(permute) * position_channels
+            self.seen, inner = self.seen.permutable(*permute), inner.permutable(*permute)
+        c = hidden_channels
+        linears = [EquivariantLinear(self.seen, channels, c, pool, heads=heads, target=inner)]
+        linears += [EquivariantLinear(inner, c, c, pool, heads=heads) for _ in range(1, layers)]
+        self.layers = nn.ModuleList(
+            EquivariantBlock(linear, activation, norm, residual and i > 0, dropout)
+            for i, linear in enumerate(linears)
         )
         self.head: InvariantHead | EquivariantLinear
         if out_features is not None:
-            self.head = InvariantHead(inner, hidden_channels, out_features, pool, dropout)
-        elif per_neuron is not None:
-            self.head = EquivariantLinear(
-                inner, hidden_channels, per_neuron, pool, target=space.neurons
-            )
+            self.head = InvariantHead(inner, c, out_features, pool, dropout)
         else:
-            assert out_channels is not None
-            self.head = EquivariantLinear(inner, hidden_channels, out_channels, pool)
-        self.identity, self.recompute = identity, recompute
+            target = None if per_neuron is None else space.neurons
+            self.head = EquivariantLinear(inner, c, chosen[0], pool, target=target)
         if identity:
             for p in self.head.parameters():
                 nn.init.zeros_(p)
 
-    @staticmethod
-    def _with_answers(inner: WeightSpace, probe: ProbeFeatures) -> WeightSpace:
+    def _with_answers(self, inner: WeightSpace, probe: ProbeFeatures) -> WeightSpace:
+        """The projected space with the tensors of the probes' answers."""
+        if self.in_channels != 1:
+            raise ValueError(f"probes evaluate plain weights; got in_channels={self.in_channels}")
+        if (
+            inner.sizes[(last := self.space.axes[self.space.names[-1]][0])]
+            != self.space.sizes[last]
+        ):
+            raise ValueError(f"probes answer on all of axis {last}; do not project it as well")
         answers = {name: probe.target.axes[name] for name in probe.answers}
         sizes = {**inner.sizes, "probe": probe.target.sizes["probe"]}
         return WeightSpace({**inner.axes, **answers}, sizes, inner.hidden)
@@ -211,89 +202,3 @@ class DWSNet(nn.Module):
         for projection in reversed(self.projections):
             out = cast(Projection, projection).expand(out)
         return self.standardize.add(given, out) if self.identity else out
-
-
-class EquivariantBlock(nn.Module):
-    """``linear -> norm -> activation -> dropout``, added to the input if residual.
-
-    Args:
-        linear: the layer.
-        activation: relu, gelu, silu or tanh.
-        norm: none, layer or batch, as in :class:`DWSNet`.
-        residual: whether to add the input; needs as many channels out as in.
-        dropout: share of features set to zero in training.
-
-    Raises:
-        ValueError: an unknown activation or norm, a residual around a change of space or channels.
-    """
-
-    def __init__(
-        self,
-        linear: EquivariantLinear,
-        activation: str = "relu",
-        norm: str = "none",
-        residual: bool = False,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        for kind, known, option in (
-            ("activation", POINTWISE, activation),
-            ("norm", ("none", "layer", "batch"), norm),
-        ):
-            if option not in known:
-                raise ValueError(
-                    f"{kind} {option!r} is not known; choose one of {', '.join(known)}"
-                )
-        same = linear.space == linear.target and linear.in_channels == linear.out_channels
-        if residual and not same:
-            raise ValueError(f"a residual needs a layer whose output is like its input: {linear}")
-        self.linear, self.activation = linear, POINTWISE[activation]()
-        c = linear.out_channels
-        make = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}.get(norm)
-        self.norms = nn.ModuleDict({n: make(c) for n in linear.target.names} if make else {})
-        self.residual, self.dropout = residual, nn.Dropout(dropout)
-
-    def forward(self, pooled: Pooled, then: AxisPool) -> Pooled:
-        """Features of the layer's space -> of its target, to be pooled by ``then`` next."""
-        dropping = self.training and self.dropout.p > 0
-        plain = not (self.norms or self.residual or dropping)
-        if plain and isinstance(self.activation, nn.ReLU):
-            return self.linear.on(pooled, activate=True, then=then)
-        space, known = self.linear.target, {}
-        for (name, hidden), x in self.linear.on(pooled, then=None).known.items():
-            if name in self.norms:
-                rows = x.reshape(-1, self.linear.out_channels)
-                x = self.norms[name](rows).view(x.shape)
-            x = self.dropout(self.activation(x))
-            known[name, hidden] = pooled.known[name, hidden] + x if self.residual else x
-        return Pooled(space, known, then)
-
-
-class InvariantHead(nn.Module):
-    """``InvariantLinear -> ReLU -> dropout -> Linear``: a vector per network.
-
-    Args:
-        space: of the features that come.
-        in_channels: their c.
-        out_features: length of the vector.
-        pool: how the hidden axes are summarised.
-        dropout: share of the hidden features set to zero in training.
-    """
-
-    def __init__(
-        self, space: WeightSpace, in_channels: int, out_features: int, pool: Pool, dropout: float
-    ) -> None:
-        super().__init__()
-        self.invariant = InvariantLinear(space, in_channels, 2 * in_channels, pool)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(2 * in_channels, out_features)
-
-    @property
-    def pooling(self) -> AxisPool:
-        """Of its first layer."""
-        return self.invariant.pooling
-
-    def forward(self, pooled: Pooled) -> Tensor:
-        """Features -> ``[m, out_features]``."""
-        out: Tensor = self.output(self.dropout(torch.relu(self.invariant.on(pooled))))
-        return out

@@ -7,8 +7,8 @@ from models import OPTIONS, POOLS, SPACE, flat, kinds, model, uneven_weights
 from torch import nn
 
 from dws import DWSNet, EquivariantLinear
-from dws.model import EquivariantBlock
 from dws.pooling import Pooled
+from dws.stack import EquivariantBlock
 
 
 def blocked(x, linear, **options):
