@@ -17,9 +17,10 @@ from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 from training.augmentation import Augmentation
 from training.loop import Training
 from training.models import AnyNetwork, DwsNetwork, MlpNetwork
-from zoo_gen import AnySource, ConfigError, Digits, Fit, Idx, Split, Zoo
+from zoo_gen import AnySource, ConfigError, Fit, Split, Zoo
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+WORDS = {float: "number", int: "whole number", types.NoneType: "null"}
 FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -56,7 +57,7 @@ class Config:
         description: a line for ``dwszoo configs``.
         source: where the signals come from; its ``kind`` says which.
         zoo: how networks are fitted to them.
-        models: name -> what is trained.
+        models: name -> what is trained; none for a zoo alone.
         seeds: each model is trained once per seed.
         limit: use the first signals only (of each part of the source in proportion).
         tracking: where runs are tracked.
@@ -66,7 +67,7 @@ class Config:
     description: str
     source: Annotated[AnySource, Discriminator("kind")]
     zoo: Zoo
-    models: dict[str, Model]
+    models: dict[str, Model] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
@@ -77,8 +78,6 @@ class Config:
                 raise ConfigError(
                     f"name: got {name!r}; names become file names: letters, digits, '_', '-', '.'"
                 )
-        if not self.models:
-            raise ConfigError("models: got none, expected at least one")
         if any(not 0 <= seed < 2**63 for seed in self.seeds):
             raise ConfigError(
                 f"seeds: got {list(self.seeds)}, expected whole numbers from 0 to 2^63-1"
@@ -97,14 +96,13 @@ for _cls in (
     Zoo,
     Fit,
     Split,
-    Digits,
-    Idx,
+    *typing.get_args(AnySource),
     DwsNetwork,
     MlpNetwork,
     Training,
     Augmentation,
 ):
-    _cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
+    _cls.__pydantic_config__ = ConfigDict(extra="forbid")
 
 
 def built_in() -> dict[str, Path]:
@@ -146,7 +144,9 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
     try:
         config = TypeAdapter(Config).validate_json(text, strict=True)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(e, raw) for e in error.errors())) from error
+        # a wrong value of a union is told once, not once for each of its kinds
+        told = dict.fromkeys(_explain(e, raw) for e in error.errors())
+        raise ConfigError("; ".join(told)) from error
     return config, yaml.safe_dump(raw, sort_keys=False)
 
 
@@ -217,7 +217,7 @@ def _explain(error: Any, raw: dict[str, Any]) -> str:
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = [f.name for f in fields(owner)] if owner else []
         return f"{key}: unknown key{nearest(str(path[-1]), known)}; allowed: {', '.join(known)}"
-    if kind in ("missing", "missing_argument"):
+    if kind in ("missing", "missing_argument") and not _words(_hints(owner).get(path[-1])):
         return f"{key}: missing; it has no default"
     if kind == "value_error":
         return f"{key}.{error['ctx']['error']}" if key else str(error["ctx"]["error"])
@@ -229,6 +229,10 @@ def _explain(error: Any, raw: dict[str, Any]) -> str:
         return f"{key}.kind: got {tag}{hint}; allowed: {allowed or 'a kind is needed'}"
     if kind == "literal_error":
         return f"{key}: got {got!r}, expected {error['ctx']['expected']}"
+    if words := _words(_hints(owner).get(path[-1])):
+        for part in path:
+            raw = raw[part]
+        return f"{key}: got {json.dumps(raw, default=str)}, expected {words}"
     expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{key}: got {json.dumps(got, default=str)}, expected {expected}"
 
@@ -251,8 +255,22 @@ def _locate(loc: list[Any], raw: Any) -> tuple[list[Any], Any]:
             hint = _hints(owner).get(part) if i < len(loc) else None
         elif typing.get_origin(hint) is dict:
             hint = typing.get_args(hint)[1]
+        elif _words(hint):  # what follows is an index or the kind that did not fit, no key
+            break
         path.append(part)
     return path, owner
+
+
+def _words(hint: Any) -> str:
+    """What a field takes that is a list of fixed length, or such a list or something else.
+
+    Empty for all other fields.
+    """
+    options = _options(hint)
+    lists = [h for h in options if typing.get_origin(h) is tuple and ... not in typing.get_args(h)]
+    plain = [WORDS[h] for h in options if h in WORDS]
+    both = [f"[{', '.join(WORDS[a] for a in typing.get_args(h))}]" for h in lists] + plain
+    return " or ".join(both) if lists else ""
 
 
 def _hints(cls: Any) -> dict[str, Any]:

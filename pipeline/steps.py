@@ -168,9 +168,29 @@ class Run:
             )
         return generated
 
+    def require_models(self) -> None:
+        """Raise `ConfigError` unless there is something to train, and the signals have classes."""
+        if not self.config.models:
+            raise ConfigError(
+                f"models: {self.config.name} has none, its zoo is all that it makes; "
+                "`dwszoo generate` makes it, `dwszoo inspect` shows it"
+            )
+        if "label" not in self.signals.columns:
+            raise ConfigError(
+                f"models: they learn a class (column label), but signals of the source "
+                f"{self.config.source.kind} have {', '.join(self.signals.columns)}; remove the "
+                "models to make the zoo alone"
+            )
+
     def train(self) -> None:
-        """Train the models that have no result, and track those that the MLflow store lacks."""
+        """Train the models that have no result, and track those that the MLflow store lacks.
+
+        Raises:
+            ConfigError: there are none, or the signals have no classes.
+        """
         from training import run
+
+        self.require_models()
 
         place, store = self.place, self.place.store
         pending = [job for job in self.jobs if not results.done(store, job)]

@@ -31,6 +31,15 @@ def mnist() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The directory of real CIFAR-10 in Parquet files."""
+    folder = DATA / "cifar10"
+    if not folder.is_dir():
+        pytest.skip(f"no CIFAR-10 files in {folder} (set DWSZOO_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def ray_session() -> Iterator[int]:
     """One Ray for all tests that need it: two CPUs, on loopback."""
     from zoo_gen.ray_engine import cluster

@@ -195,7 +195,7 @@ def fit_shard(job: Job, shard: int, progress: Progress = lambda done: None) -> S
         "seed": np.array(seeds, np.int64),
         "theta": fitted.theta.numpy(),
         "loss": fitted.loss.numpy(),
-        "psnr": fitted.psnr.numpy(),
+        "psnr": np.where(signals.unit_range, fitted.psnr.numpy(), np.float32(np.nan)),
         "steps": np.full(len(members), recipe.zoo.fit.steps, np.int32),
         "status": np.where(diverged, "diverged", "ok"),
         **{name: column[row] for name, column in signals.columns.items()},

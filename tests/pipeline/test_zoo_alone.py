@@ -1,0 +1,56 @@
+"""A config without models makes its zoo; what needs models or classes says so in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+SINES = """
+name: sines
+description: a few sines
+source: {kind: sine, points: 20, count: 12}
+zoo:
+  fit: {widths: [1, 3, 1], steps: 2}
+  split: {train: 8, val: 2, test: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The config's file."""
+    file = tmp_path / "sines.yaml"
+    file.write_text(SINES)
+    return file
+
+
+def test_run_without_models_generates_and_says_so(dwszoo, config: Path, tmp_path: Path) -> None:
+    code, out, err = dwszoo("run", config, "--root", tmp_path, "--engine", "local")
+    assert code == 0, err
+    assert "sines has no models" in err
+    assert Path(out.strip(), "shards/part-00000.parquet").is_file()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "report"])
+def test_what_needs_models_says_that_there_are_none(
+    dwszoo, config: Path, tmp_path: Path, command: str
+) -> None:
+    code, _, err = dwszoo(command, config, "--root", tmp_path)
+    assert code == 2
+    assert "dwszoo: models: sines has none" in err
+    assert "`dwszoo generate`" in err
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_models_of_signals_without_classes_are_refused_before_any_work(
+    dwszoo, config: Path, tmp_path: Path, command: str
+) -> None:
+    raw = yaml.safe_load(SINES)
+    raw["models"] = {"mlp": {"network": {"kind": "mlp"}, "training": {"epochs": 1}}}
+    config.write_text(yaml.safe_dump(raw))
+    code, _, err = dwszoo(command, config, "--root", tmp_path)
+    assert code == 2
+    assert "column label), but signals of the source sine have amplitude, frequency" in err
+    assert not (tmp_path / "zoos").exists()
