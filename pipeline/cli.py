@@ -13,19 +13,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-DEFAULT_ROOT = "./dwszoo-data"
-INTERRUPTED = 130
+from pipeline.options import debug_option, root_option
+from pipeline.transfer import export_zoo, import_zoo
 
-root_option = click.option(
-    "--root",
-    default=DEFAULT_ROOT,
-    show_default=True,
-    metavar="PATH|s3://...",
-    help="Where zoos, models, reports and runs are kept.",
-)
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
-)
+INTERRUPTED = 130
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,7 +112,7 @@ def _run(
 @cli.command()
 @config_options
 def run(**options: Any) -> None:
-    """Generate the zoo, train every model and seed, report.
+    """Generate the zoo, train every model and seed, report. Without models: the zoo alone.
 
     \b
     dwszoo run digits
@@ -129,9 +120,15 @@ def run(**options: Any) -> None:
     """
     job = _run(**options)
     with job.place, job.closing():
+        if job.config.models:
+            job.require_models()  # before hours of fitting
         job.generate()
-        job.train()
-        _report(job)
+        if job.config.models:
+            job.train()
+            _report(job)
+        else:
+            job.place.say(f"{job.config.name} has no models: the zoo is all there is to make")
+            click.echo(job.place.store.url(job.recipe.folder))
 
 
 @cli.command()
@@ -171,6 +168,7 @@ def report(**options: Any) -> None:
     """
     job = _run(**options)
     with job.place, job.closing():
+        job.require_models()
         _report(job)
 
 
@@ -210,6 +208,10 @@ def configs() -> None:
         description = yaml.safe_load(file.read_text())["description"]
         click.echo(f"{name:<{max(map(len, known))}}  {description}")
     click.echo(f"\nfiles: {next(iter(known.values())).parent}")
+
+
+cli.add_command(import_zoo)
+cli.add_command(export_zoo)
 
 
 def _report(job: Any) -> None:

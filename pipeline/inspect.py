@@ -51,7 +51,7 @@ def describe(zoo: ZooReader) -> RenderableType:
     facts.add_row("networks", f"{len(zoo):,} of {zoo.space}, {zoo.space.size:,} weights each")
     facts.add_row("signals", f"{zoo.signals:,}, {recipe['zoo']['views']} network(s) each")
     facts.add_row("shards", f"{len(sizes)}, {sum(sizes) / 1e6:,.1f} MB, checksums verified")
-    facts.add_row("recipe", json.dumps(recipe["zoo"]["fit"]))
+    facts.add_row("recipe", json.dumps(recipe["zoo"]["fit"] or recipe["source"]))
 
     counts = Table(title="networks", title_justify="left")
     counts.add_column("split")
@@ -70,7 +70,7 @@ def describe(zoo: ZooReader) -> RenderableType:
         errors.add_column(f"{q:.0%}", justify="right")
     for name, unit in (("psnr", "PSNR, dB"), ("loss", "MSE")):
         values = columns[name][good]
-        if len(values):
+        if not np.isnan(values).all():  # unknown of networks that were imported
             errors.add_row(unit, *(f"{v:.3g}" for v in np.nanquantile(values, QUANTILES)))
 
     weights = Table(title="weights per tensor", title_justify="left")

@@ -77,7 +77,13 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
             f"{zoo.url}: no network of the {' and '.join(empty)} split is left "
             f"({int((~good).sum())} of {len(good)} diverged while they were fitted)"
         )
-    target = torch.from_numpy(columns[column][good].astype(np.int64))
+    values = columns[column][good]
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise TrainingError(
+            f"{zoo.url}: column {column!r} is text, or unknown for some networks; a class is a "
+            "whole number that every network has"
+        )
+    target = torch.from_numpy(values.astype(np.int64))
     classes = int(target.max()) + 1
     if len(known := torch.unique(target[rows["train"]])) < 2:
         raise TrainingError(
@@ -95,7 +101,7 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
         rows,
         classes,
         int((~good).sum()),
-        zoo.fit.w0,
+        zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
     )
 
 

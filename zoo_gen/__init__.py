@@ -13,9 +13,21 @@ from zoo_gen.errors import (
 )
 from zoo_gen.generate import Generated, LocalEngine, generate
 from zoo_gen.recipe import Fit, Recipe, Split, Zoo
-from zoo_gen.sources import AnySource, Digits, Idx, Signals
+from zoo_gen.sources import (
+    AnySource,
+    Digits,
+    Folder,
+    Idx,
+    Meshes,
+    NumpyArrays,
+    Parquet,
+    Shapes,
+    Signals,
+    Sine,
+    Sines,
+)
 from zoo_gen.store import Store
-from zoo_gen.zoo import ZooReader, open_zoo
+from zoo_gen.zoo import Network, ZooReader, open_zoo
 
 __all__ = [
     "AnySource",
@@ -25,11 +37,19 @@ __all__ = [
     "DwszooError",
     "EngineError",
     "Fit",
+    "Folder",
     "Generated",
     "Idx",
     "LocalEngine",
+    "Meshes",
+    "Network",
+    "NumpyArrays",
+    "Parquet",
     "Recipe",
+    "Shapes",
     "Signals",
+    "Sine",
+    "Sines",
     "SourceError",
     "Split",
     "StorageError",

@@ -2,7 +2,7 @@
 
 DwszooError             exit status 1: it failed
 +-- ConfigError         exit status 2: a key, value or option is wrong
-+-- SourceError         the signals are missing or malformed
++-- SourceError         the signals, or networks to import, are missing or malformed
 +-- StorageError        the root cannot be read or written
 +-- ZooError            a zoo is missing, incomplete or of another recipe
 |   +-- CorruptShard    a shard cannot be trusted; names it
@@ -23,7 +23,7 @@ class ConfigError(DwszooError, ValueError):
 
 
 class SourceError(DwszooError):
-    """The signals are missing or malformed."""
+    """The signals, or networks to import, are missing or malformed."""
 
 
 class StorageError(DwszooError):

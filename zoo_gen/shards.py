@@ -1,4 +1,4 @@
-"""Shards as Parquet bytes: the one door to pyarrow.
+"""Shards as Parquet bytes: the door to pyarrow for zoos.
 
 Columns are those of the contract (README, "A zoo on disk"), the same in every zoo, then the task
 columns of its source. Encoding is deterministic: equal rows give equal bytes.
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoo_gen.errors import CorruptShard
@@ -26,7 +27,8 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     """One shard.
 
     Args:
-        columns: of the contract, ``theta`` as float32 ``[rows, size]``.
+        columns: of the contract, ``theta`` as float32 ``[rows, size]``. Masked entries of a masked
+            array become null: what is unknown of a network that was fitted elsewhere.
         description: the content of ``zoo.json``.
     """
     arrays: dict[str, pa.Array] = {}
@@ -36,10 +38,11 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
             arrays[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
         elif name in ("split", "status"):
             arrays[name] = pa.array(values.tolist()).dictionary_encode()
-        elif name == "psnr":
-            arrays[name] = pa.array(values, mask=np.isnan(values))
         else:
-            arrays[name] = pa.array(values)
+            unknown = np.ma.getmaskarray(values)
+            if name == "psnr":
+                unknown = unknown | np.isnan(np.ma.getdata(values))
+            arrays[name] = pa.array(np.ma.getdata(values), mask=unknown)
     metadata = {KEY: json.dumps(description, sort_keys=True).encode()}
     table = pa.table(arrays).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
@@ -58,6 +61,9 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
 
 def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[str, Any]]:
     """The columns and description of one shard, checksums verified.
+
+    A null is NaN in a column of numbers (whole numbers with nulls come as float64, as in pandas)
+    and "" in one of text.
 
     Args:
         data: the bytes of the file.
@@ -88,5 +94,7 @@ def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
         return flat.reshape(len(column), column.type.list_size)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) and column.null_count:
+        column = pc.fill_null(column, "")
     values: npt.NDArray[Any] = column.to_numpy()
     return values.astype(str) if values.dtype == object else values

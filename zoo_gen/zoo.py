@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dws import WeightSpace
+from dws import WeightSpace, forward
 from zoo_gen import shards
 from zoo_gen.errors import CorruptShard, ZooError
 from zoo_gen.fit import render
@@ -24,13 +26,45 @@ if TYPE_CHECKING:
 READERS = 2
 
 
+@dataclass(frozen=True)
+class Network:
+    """What the networks of a zoo compute: ``h_k = f(W_k h_{k-1} + b_k)``, the last layer linear.
+
+    Attributes:
+        activation: of the hidden layers, a name that `dws.forward` knows.
+        w0: frequency of ``"sine"``; unused by the others.
+        offset: added to the output.
+    """
+
+    activation: str = "sine"
+    w0: float = 30.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some networks of a zoo, in row order.
+
+    Attributes:
+        theta: float32 ``[k, size]``.
+        columns: name -> ``[k]``: tensors of numbers, arrays of text.
+    """
+
+    theta: Tensor
+    columns: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+
 class ZooReader:
     """A zoo on disk.
 
     Attributes:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
-        fit: how they were fitted.
+        fit: how they were fitted, None where that is not known (networks that were imported).
+        network: what they compute, None where that is not known.
         signals: number of signals they were fitted to.
 
     Raises:
@@ -40,18 +74,21 @@ class ZooReader:
     def __init__(self, store: Store, folder: str = "") -> None:
         self.store, self.folder = store, folder
         self.description = read_description(store, folder)
+        self._kept: tuple[int, shards.Columns] | None = None
         try:
             self.hash8: str = self.description["hash8"]
-            self.space = WeightSpace.mlp(self.description["space"]["widths"])
-            fit = dict(self.description["recipe"]["zoo"]["fit"])
-            self.fit = Fit(**{**fit, "widths": tuple(fit["widths"])})
+            self.space = read_space(self.description["space"])
+            recipe = self.description["recipe"]
+            fit = recipe["zoo"].get("fit")
+            self.fit = None if fit is None else Fit(**{**fit, "widths": tuple(fit["widths"])})
+            self.network = _network(recipe, self.fit)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
-            self._rows = int(self.description["recipe"]["zoo"]["rows_per_shard"])
-            self.signals = int(self.description["recipe"]["signals"])
+            self._rows = int(recipe["zoo"]["rows_per_shard"])
+            self.signals = int(recipe["signals"])
             if min(self._members, self._shards, self._rows) < 1:
                 raise ValueError("it describes no networks")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ZooError(f"{self.url}/zoo.json does not describe a zoo ({error!r})") from error
 
     @property
@@ -94,9 +131,76 @@ class ZooReader:
 
         return pd.DataFrame(self.columns())
 
+    def rows(self, start: int, stop: int) -> Rows:
+        """The networks ``start .. stop - 1``; reads the shards that hold them and no others.
+
+        Raises:
+            IndexError: there are no such rows.
+            StorageError: a shard that holds some is missing.
+            CorruptShard: one cannot be trusted; names it.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"rows {start}..{stop}: the zoo has {len(self)} networks")
+        first = min(start // self._rows, self._shards - 1)
+        numbers = range(first, max(first + 1, -(-stop // self._rows)))
+        parts = [
+            _cut(self._shard_kept(i), start - i * self._rows, stop - i * self._rows)
+            for i in numbers
+        ]
+        return _rows(parts)
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        """All networks in row order, ``size`` at a time; the last batch may be shorter.
+
+        Shards are read one ahead: memory holds three of them and a batch, whatever the zoo's size.
+
+        Raises:
+            ValueError: a size below 1.
+            ZooError: as `columns`.
+        """
+        if size < 1:
+            raise ValueError(f"batches of {size} networks; expected 1 or more")
+        held: list[shards.Columns] = []
+        count = 0
+        for part in self._read(theta=True):
+            n, start = len(part["member"]), 0
+            while n - start + count >= size:
+                stop = start + size - count
+                yield _rows([*held, _cut(part, start, stop)])
+                held, count, start = [], 0, stop
+            if start < n:
+                held, count = [*held, _cut(part, start, n)], count + n - start
+        if held:
+            yield _rows(held)
+
     def render(self, theta: Tensor, coordinates: np.ndarray[Any, Any]) -> Tensor:
-        """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``."""
-        return render(self.fit, theta, coordinates)
+        """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``.
+
+        Raises:
+            ZooError: it is not known what these networks compute.
+        """
+        if self.fit is not None:
+            return render(self.fit, theta, coordinates)
+        if self.network is None:
+            raise ZooError(
+                f"{self.url}: the activation of its networks is not known; import it again with "
+                "--activation (and --w0 for sine)"
+            )
+        points = torch.from_numpy(np.ascontiguousarray(coordinates, np.float32)).unsqueeze(0)
+        net = self.network
+        try:
+            return forward(self.space, theta, points, net.activation, net.w0) + net.offset
+        except ValueError as error:
+            raise ZooError(f"{self.url}: its networks cannot be drawn: {error}") from error
+
+    def draw(self, member: int, coordinates: np.ndarray[Any, Any]) -> Tensor:
+        """What one network draws at ``[points, d_in]``: ``[points, d_out]``.
+
+        Raises:
+            IndexError: there is no such member.
+            DwszooError: as `render` and `rows`.
+        """
+        return self.render(self.rows(member, member + 1).theta, coordinates)[0]
 
     def path(self, path: str) -> str:
         """A path of the zoo as one of its store."""
@@ -109,7 +213,18 @@ class ZooReader:
                 f"(first: {missing[0]}); run `dwszoo generate` with its config to fit them"
             )
         with ThreadPoolExecutor(READERS) as pool:
-            yield from pool.map(lambda i: self._shard(i, theta), range(self._shards))
+            ahead: deque[Future[shards.Columns]] = deque()
+            for i in range(self._shards + READERS):
+                if i < self._shards:
+                    ahead.append(pool.submit(self._shard, i, theta))
+                if i >= READERS:
+                    yield ahead.popleft().result()
+
+    def _shard_kept(self, shard: int) -> shards.Columns:
+        """A shard, kept until another is asked for: neighbours are often asked for in turn."""
+        if self._kept is None or self._kept[0] != shard:
+            self._kept = shard, self._shard(shard, theta=True)
+        return self._kept[1]
 
     def _shard(self, shard: int, theta: bool) -> shards.Columns:
         path = self.path(f"shards/{shard_name(shard)}")
@@ -135,6 +250,36 @@ class ZooReader:
                 "run `dwszoo generate` again to fit it anew"
             )
         return columns
+
+
+def read_space(description: dict[str, Any]) -> WeightSpace:
+    """The space that ``zoo.json`` describes: by its axes, or as an MLP by its widths."""
+    if "axes" not in description:
+        return WeightSpace.mlp(description["widths"])
+    # the order of tensors counts, and sorted JSON does not keep it in a table
+    axes = {name: tuple(description["axes"][name]) for name in description["names"]}
+    return WeightSpace(axes, description["sizes"], tuple(description["hidden"]))
+
+
+def _network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
+    if fit is not None:
+        return Network("sine", fit.w0, fit.offset)
+    known = recipe.get("network")
+    return None if known is None else Network(**known)
+
+
+def _cut(columns: shards.Columns, start: int, stop: int) -> shards.Columns:
+    return {name: values[max(start, 0) : max(stop, 0)] for name, values in columns.items()}
+
+
+def _rows(parts: list[shards.Columns]) -> Rows:
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    theta = torch.from_numpy(joined.pop("theta"))
+    columns: dict[str, Any] = {
+        name: values if values.dtype.kind == "U" else torch.from_numpy(values)
+        for name, values in joined.items()
+    }
+    return Rows(theta, columns)
 
 
 def open_zoo(path: str) -> ZooReader:

@@ -20,8 +20,11 @@ DOORS = {
     "mlflow": {"training/tracking.py"},
     "fsspec": {"zoo_gen/store.py"},
     "s3fs": {"zoo_gen/store.py"},
-    "pyarrow": {"zoo_gen/shards.py"},
-    "click": {"pipeline/cli.py"},
+    "pyarrow": {"zoo_gen/shards.py", "zoo_gen/sources/parquet.py"},
+    "PIL": {"zoo_gen/sources/pictures.py"},
+    "trimesh": {"zoo_gen/sources/meshes.py"},
+    "h5py": {"zoo_gen/hdf5.py"},
+    "click": {"pipeline/cli.py", "pipeline/options.py", "pipeline/transfer.py"},
     "pydantic": {"pipeline/config.py"},
     "yaml": {"pipeline/config.py", "pipeline/cli.py"},
 }
