@@ -58,10 +58,12 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
         Features of the same shapes. A network with the permuted weights is the same function.
 
     Raises:
-        ValueError: features of another space, an order whose length is not its axis's, or orders
-            that are neither one nor as many as the networks.
+        ValueError: features of another space, an order whose length is not its axis's, orders that
+            are neither one nor as many as the networks, or one of a fixed axis of the space.
     """
     space.check(features)
+    if fixed := sorted(a for a in g if a in space.sizes and a not in space.hidden):
+        raise ValueError(f"axes {fixed} are fixed in {space}; give orders of {list(space.hidden)}")
     m = next(iter(features.values())).shape[0]
     for axis in space.hidden:
         n = space.sizes[axis]

@@ -96,8 +96,12 @@ class DWSNet(nn.Module):
                 f"weight) and per_neuron (a vector per hidden neuron); got out_features="
                 f"{out_features}, out_channels={out_channels}, per_neuron={per_neuron}"
             )
-        named = {"layers": layers, "out_features": out_features, "per_neuron": per_neuron}
-        check_counts(**{name: n for name, n in named.items() if n is not None})
+        named = {"out_features": out_features, "per_neuron": per_neuron}
+        asked = {name: n for name, n in named.items() if n is not None}
+        check_counts(layers=layers, hidden_channels=hidden_channels, **asked)
+        switches = {"heads": heads, "fourier": fourier, "probes": probes, "recompute": recompute}
+        if negative := {name: n for name, n in switches.items() if n < 0}:
+            raise ValueError(f"expected 0 (for none) or more, got {negative}")
         if identity and out_channels != in_channels:
             raise ValueError(f"identity needs out_channels={in_channels}, got {out_channels}")
         if recompute and norm == "batch":

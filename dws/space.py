@@ -140,7 +140,7 @@ class WeightSpace:
             ValueError: it is not.
         """
         if self._widths is None:
-            raise ValueError(f"{self!r} is not the space of an MLP")
+            raise ValueError(f"{self} is not the space of an MLP")
         return self._widths
 
     @property

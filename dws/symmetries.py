@@ -88,10 +88,11 @@ def shift_phases(
         bound: largest number of half periods, 0 or more.
 
     Raises:
-        ValueError: a negative bound, a w0 that is not positive, or another space.
+        ValueError: a bound that is negative or not whole, a w0 that is not positive, or another
+            space.
     """
-    if bound < 0:
-        raise ValueError(f"bound: got {bound}, expected a number of half periods, 0 or more")
+    if bound < 0 or bound % 1:  # half of a half period is another function
+        raise ValueError(f"bound: got {bound}, expected a whole number of half periods, 0 or more")
     half_period = half_period_of(w0)
     x = split_weights(space, theta)
     for layer in layers(space):

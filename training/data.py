@@ -78,10 +78,13 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
             f"({int((~good).sum())} of {len(good)} diverged while they were fitted)"
         )
     values = columns[column][good]
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+    if (
+        values.dtype.kind not in "iuf"
+        or not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all()
+    ):
         raise TrainingError(
-            f"{zoo.url}: column {column!r} is text, or unknown for some networks; a class is a "
-            "whole number that every network has"
+            f"{zoo.url}: column {column!r} is text, unknown for some networks, or not whole; a "
+            "class is a whole number, 0 or more, that every network has"
         )
     target = torch.from_numpy(values.astype(np.int64))
     classes = int(target.max()) + 1
@@ -134,6 +137,8 @@ def canonical(data: WeightData, kind: Preparation) -> Canonical:
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
     if unit == "sine" and data.w0 is None:
         raise ConfigError(f"prepare: got {kind!r}, but the networks have no sine units")
+    if unit == "relu" and data.w0 is not None:  # scales would change what they compute
+        raise ConfigError(f"prepare: got {kind!r}, but the networks have sine units")
     try:
         return Canonical(data.space, unit, data.w0 or 1.0)
     except ValueError as error:

@@ -129,6 +129,13 @@ def test_an_order_is_refused_that_is(g):
         act(space, g, random_features(space, 5, 1, rng()))
 
 
+def test_an_order_of_a_fixed_axis_is_refused():
+    space = WeightSpace.mlp([2, 4, 3, 1])
+    g = random_permutation(space.permutable("n0"), rng())
+    with pytest.raises(ValueError, match=r"axes \['n0'\] are fixed in the MLP 2-4-3-1"):
+        act(space, g, random_features(space, 5, 1, rng()))
+
+
 def test_features_of_another_space_are_refused():
     space, other = WeightSpace.mlp([2, 4, 1]), WeightSpace.mlp([2, 5, 1])
     with pytest.raises(ValueError, match="tensor W1"):

@@ -226,6 +226,7 @@ def test_permutations_are_elements_of_the_group():
     [
         (lambda s, t: flip_signs(s, t, share=1.5), r"share: got 1.5, expected 0 to 1"),
         (lambda s, t: shift_phases(s, t, bound=-1), r"bound: got -1, expected .* 0 or more"),
+        (lambda s, t: shift_phases(s, t, bound=1.5), r"bound: got 1.5, expected a whole number"),
         (lambda s, t: shift_phases(s, t, w0=0), r"w0: got 0, expected a positive number"),
         (lambda s, t: rescale(s, t, std=-1), r"std: got -1, expected 0 or more"),
         (lambda s, t: permute(s, t.unsqueeze(-1)), r"expected weights \[m, 17\], got \[5, 17, 1\]"),

@@ -100,9 +100,14 @@ def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:
         load(Altered(zoo, label=label))
 
 
+def fitting(data: WeightData, kind: str) -> WeightData:
+    """The same weights, as of units that the kind is for."""
+    return replace(data, w0=None) if kind == "canonical-relu" else data
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_prepared_weights_are_other_ones_of_the_same_functions(data: WeightData, kind: str) -> None:
-    prepared = prepare(data, kind)
+    prepared = prepare(fitting(data, kind), kind)
     assert (prepared.theta != data.theta).any(1).float().mean() > 0.9
     activation = "relu" if kind == "canonical-relu" else "sine"
     x = torch.rand(1, 9, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -112,6 +117,7 @@ def test_prepared_weights_are_other_ones_of_the_same_functions(data: WeightData,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> None:
+    data = fitting(data, kind)
     prepared = prepare(data, kind)
     assert replace(prepared, theta=data.theta) == data
 
@@ -120,6 +126,7 @@ def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> N
 def test_other_splits_have_no_part_in_preparing_training_networks(
     data: WeightData, kind: str
 ) -> None:
+    data = fitting(data, kind)
     train = data.rows["train"]
     others = torch.ones(len(data.theta), dtype=torch.bool)
     others[train] = False
@@ -148,6 +155,17 @@ def test_the_frequency_is_that_of_the_zoo(data: WeightData) -> None:
 def test_sine_forms_need_sine_units(data: WeightData) -> None:
     with pytest.raises(ConfigError, match=r"prepare: got 'canonical-sine', but .* no sine units"):
         prepare(replace(data, w0=None), "canonical-sine")
+
+
+def test_forms_of_scales_refuse_sine_units(data: WeightData) -> None:
+    with pytest.raises(ConfigError, match=r"prepare: got 'canonical-relu', but .* have sine units"):
+        prepare(data, "canonical-relu")
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, float("nan"), float("inf")])
+def test_numbers_that_are_no_classes_are_refused(zoo: ZooReader, value: float) -> None:
+    with pytest.raises(TrainingError, match=r"column 'label' is .* not whole"):
+        load(Altered(zoo, label=lambda columns: columns["label"] + value))
 
 
 def test_weights_without_a_form_are_refused(data: WeightData) -> None:
