@@ -74,7 +74,8 @@ class _Reader:
         elif any(True for _ in layer.parameters()):
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__} with parameters; from_module reads "
-                "nn.Linear, nn.Conv1d to 3d, and layers without parameters"
+                "nn.Linear, nn.Conv1d to 3d, and layers without parameters: pass the nn.Sequential "
+                "inside it, or name tensors and axes yourself with WeightSpace(...)"
             )
         elif self.layers and any(b.numel() > 1 for b in layer.buffers()):
             self.mixing = (

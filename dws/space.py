@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -41,6 +41,10 @@ class WeightSpace:
     hidden: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        # own copies, of the types that are told, whatever was given
+        self.__dict__["axes"] = {t: tuple(axes) for t, axes in self.axes.items()}
+        self.__dict__["sizes"] = {a: index(n) for a, n in self.sizes.items()}
+        self.__dict__["hidden"] = tuple(self.hidden)
         names = [*self.axes, *self.sizes]
         if not self.axes or not all(name.isidentifier() for name in names):
             raise ValueError(
@@ -57,12 +61,11 @@ class WeightSpace:
             raise ValueError(f"the hidden axes {unknown} belong to no tensor")
         if len(set(self.hidden)) < len(self.hidden):
             raise ValueError(f"hidden axes {self.hidden}: name each once")
-        for name, axes in self.axes.items():
-            if len(set(axes)) < len(axes):
-                raise ValueError(
-                    f"tensor {name} has axes {axes}: an axis may appear once in a tensor (a square "
-                    "matrix over one set of neurons has further maps, which are not enumerated)"
-                )
+        if twice := [name for name, axes in self.axes.items() if len(set(axes)) < len(axes)]:
+            raise ValueError(
+                f"tensor {twice[0]} has axes {self.axes[twice[0]]}: an axis may appear once in a "
+                "tensor (a square matrix over one set of neurons has further maps, not enumerated)"
+            )
         # made now, since a compiler can trace a look-up but not how it came about
         _ = self.size, self._widths, self._hidden_axes, self._fixed_axes, self._fixed_sizes
 
@@ -152,7 +155,8 @@ class WeightSpace:
         """
         if not self.hidden:
             raise ValueError(f"{self} has no hidden neurons")
-        return WeightSpace({a: (a,) for a in self.hidden}, self._sizes_of(self.hidden), self.hidden)
+        sizes = {a: self.sizes[a] for a in self.hidden}
+        return WeightSpace({a: (a,) for a in self.hidden}, sizes, self.hidden)
 
     def permutable(self, *axes: str) -> WeightSpace:
         """The same tensors with further axes permutable, for example inputs and outputs.
@@ -160,8 +164,8 @@ class WeightSpace:
         Raises:
             ValueError: axes that the space does not have, or that are permutable already.
         """
-        if wrong := [a for a in axes if a not in self.sizes or a in self.hidden]:
-            fixed = sorted(set(self.sizes) - set(self.hidden))
+        fixed = sorted(set(self.sizes) - set(self.hidden))
+        if wrong := [a for a in axes if a not in fixed]:
             raise ValueError(f"axes {wrong} are not among the fixed axes {fixed}")
         return WeightSpace(self.axes, self.sizes, (*self.hidden, *axes))
 
@@ -171,13 +175,9 @@ class WeightSpace:
         Raises:
             ValueError: not a fixed axis, or a size below 1.
         """
-        if axis not in self.sizes or axis in self.hidden:
-            fixed = sorted(set(self.sizes) - set(self.hidden))
+        if axis not in (fixed := sorted(set(self.sizes) - set(self.hidden))):
             raise ValueError(f"axis {axis!r} is not among the fixed axes {fixed}")
         return WeightSpace(self.axes, {**self.sizes, axis: size}, self.hidden)
-
-    def _sizes_of(self, axes: Iterable[str]) -> dict[str, int]:
-        return {a: self.sizes[a] for a in axes}
 
     def hidden_axes(self, name: str) -> tuple[str, ...]:
         """The permutable axes of one tensor, in its order."""

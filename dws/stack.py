@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from dws.linear import EquivariantLinear, InvariantLinear
 from dws.pooling import AxisPool, Pool, Pooled
@@ -61,11 +62,18 @@ class EquivariantBlock(nn.Module):
         space, known = self.linear.target, {}
         for (name, hidden), x in self.linear.on(pooled, then=None).known.items():
             if name in self.norms:
-                rows = x.reshape(-1, self.linear.out_channels)
-                x = self.norms[name](rows).view(x.shape)
+                x = self._normalise(name, x.reshape(-1, self.linear.out_channels)).view(x.shape)
             x = self.dropout(self.activation(x))
             known[name, hidden] = pooled.known[name, hidden] + x if self.residual else x
         return Pooled(space, known, then)
+
+    def _normalise(self, name: str, rows: Tensor) -> Tensor:
+        norm = self.norms[name]
+        if isinstance(norm, nn.BatchNorm1d) and self.training and len(rows) < 2:
+            # one row has no deviation of its own: a last batch of one network takes the running one
+            return batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        out: Tensor = norm(rows)
+        return out
 
 
 class InvariantHead(nn.Module):

@@ -169,7 +169,7 @@ class Run:
         return generated
 
     def require_models(self) -> None:
-        """Raise `ConfigError` unless there is something to train, and the signals have classes."""
+        """Raise `ConfigError` unless there are models that these networks and signals can train."""
         if not self.config.models:
             raise ConfigError(
                 f"models: {self.config.name} has none, its zoo is all that it makes; "
@@ -181,6 +181,13 @@ class Run:
                 f"{self.config.source.kind} have {', '.join(self.signals.columns)}; remove the "
                 "models to make the zoo alone"
             )
+        fit, classes = self.recipe.zoo.fit, len(set(self.signals.columns["label"].tolist()))
+        for name, model in self.config.models.items():
+            try:
+                model.network.build(fit.space, classes, fit.w0)
+                model.training.augment.check(fit.space, fit.w0)
+            except ConfigError as error:
+                raise ConfigError(f"models.{name}: {error}") from error
 
     def train(self) -> None:
         """Train the models that have no result, and track those that the MLflow store lacks.

@@ -95,6 +95,11 @@ class Augmentation:
         """
         if self.phase_shifts and self.w0 is None and w0 is None:
             raise ConfigError("augment.w0: got none, expected the frequency of the sine units")
+        if self.rescaling and w0 is not None:
+            raise ConfigError(
+                f"augment.rescaling: got {self.rescaling}, but the networks have sine units; it "
+                "keeps the functions of ReLU networks alone"
+            )
         theta, target = torch.zeros(2, space.size), torch.zeros(2, dtype=torch.int64)
         try:
             self.apply(space, theta, target, 1, torch.Generator(), w0)

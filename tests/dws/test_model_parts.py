@@ -137,3 +137,10 @@ def test_gradients_reach_every_parameter(output, options, pool):
 def test_a_residual_around_a_change_of_features_is_refused(linear):
     with pytest.raises(ValueError, match="a residual needs a layer whose output is like its input"):
         EquivariantBlock(linear, residual=True)
+
+
+@pytest.mark.parametrize("output", [{"out_features": 2}, {"out_channels": 2}], ids=str)
+def test_batch_norm_takes_a_batch_of_one_network(output):
+    """The last batch of an epoch may be: its tensors of one entry take the running statistics."""
+    net = model(output, norm="batch").train()
+    assert flat(net(uneven_weights(1))).isfinite().all()

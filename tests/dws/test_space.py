@@ -248,3 +248,21 @@ def test_a_copy_is_the_same_space(space, copied):
 def test_a_space_is_told_by_its_widths():
     assert str(WeightSpace.mlp([2, 32, 1])) == "the MLP 2-32-1"
     assert str(WeightSpace.mlp([2, 32, 1], bias=False)) == "the MLP 2-32-1 without biases"
+
+
+def test_a_space_given_as_lists_is_that_of_tuples():
+    twin = WeightSpace({"W": ["n1", "n0"]}, {"n1": 3, "n0": 2}, ["n1"])
+    assert twin == WeightSpace({"W": ("n1", "n0")}, {"n1": 3, "n0": 2}, ("n1",))
+    assert hash(twin)
+
+
+def test_a_space_does_not_change_with_what_it_was_given():
+    sizes = {"n1": 3, "n0": 2}
+    space = WeightSpace({"W": ("n1", "n0")}, sizes, ("n1",))
+    sizes["n1"] = 4
+    assert space.sizes["n1"] == 3
+
+
+def test_a_size_that_is_no_whole_number_is_refused():
+    with pytest.raises(TypeError):
+        WeightSpace({"W": ("n1",)}, {"n1": 2.5}, ("n1",))

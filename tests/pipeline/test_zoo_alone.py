@@ -54,3 +54,19 @@ def test_models_of_signals_without_classes_are_refused_before_any_work(
     assert code == 2
     assert "column label), but signals of the source sine have amplitude, frequency" in err
     assert not (tmp_path / "zoos").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("models.dwsnet.network.project.n9=2", "models.dwsnet: network: axis 'n9' is not among"),
+        ("models.mlp.training.augment.rescaling=1", "models.mlp: augment.rescaling: got 1.0, but"),
+    ],
+)
+def test_models_that_the_networks_do_not_allow_are_refused_before_any_work(
+    dwszoo, tiny: Path, tmp_path: Path, setting: str, message: str
+) -> None:
+    code, _, err = dwszoo("run", tiny, "--root", tmp_path, "--set", setting)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "zoos").exists()
