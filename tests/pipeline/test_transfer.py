@@ -104,7 +104,7 @@ def test_an_unknown_label_is_told_before_training(dwszoo, tmp_path: Path) -> Non
 
     LAYOUTS["folder"](tmp_path / "src")
     _, out, _ = dwszoo("import", "folder", tmp_path / "src", "--root", tmp_path)
-    with pytest.raises(TrainingError, match="'label' is text, or unknown for some networks"):
+    with pytest.raises(TrainingError, match="'label' is text, unknown for some networks"):
         load(open_zoo(out.strip()))
 
 
