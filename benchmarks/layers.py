@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dws import DWSNet, Features, WeightSpace, terms
+from dws import DWSNet, Features, Term, WeightSpace, terms
 
 LAYERS, CHANNELS, OUTPUTS, PROJECTED = 5, 32, 10, 8
 
@@ -106,10 +106,9 @@ class OneProductPerTerm(nn.Module):
             out[term.target] = out[term.target] + y if term.target in out else y
         return {name: out[name].expand(-1, *space.shapes[name], -1) for name in space.names}
 
-    def _pooled(self, term: object) -> list[int]:
-        own = self.space.axes[term.source]  # type: ignore[attr-defined]
-        hidden = self.space.hidden_axes(term.source)  # type: ignore[attr-defined]
-        return [1 + own.index(a) for a in hidden if a not in term.alpha]  # type: ignore[attr-defined]
+    def _pooled(self, term: Term) -> list[int]:
+        own, hidden = self.space.axes[term.source], self.space.hidden_axes(term.source)
+        return [1 + own.index(a) for a in hidden if a not in term.alpha]
 
 
 class Naive(nn.Module):

@@ -2,9 +2,10 @@
 
 A layer's time goes to the features that keep two hidden axes, ``[m, n_k, n_{k-1}, c]``. Op by op,
 autograd reads or writes them some thirty times per layer. Here they are cut into pieces of a few
-networks that stay in the cache, and each piece passes through all its operations at once, so that
-memory sees about one read and one write per layer and direction. :func:`plain_affine` says what is
-computed; :class:`Affine` computes it, and is tested against that.
+networks that stay in the cache, and each piece passes through all its operations at once. Memory
+then sees one read (x) and one write (y) per layer forward, and backward three reads (the gradient,
+x, and y for the mask of the ReLU) and one write. :func:`plain_affine` says what is computed;
+:class:`Affine` computes it, and is tested against that.
 """
 
 from __future__ import annotations

@@ -181,11 +181,15 @@ class Run:
                 f"{self.config.source.kind} have {', '.join(self.signals.columns)}; remove the "
                 "models to make the zoo alone"
             )
+        from training.data import canonical
+
         fit, classes = self.recipe.zoo.fit, len(set(self.signals.columns["label"].tolist()))
         for name, model in self.config.models.items():
             try:
                 model.network.build(fit.space, classes, fit.w0)
                 model.training.augment.check(fit.space, fit.w0)
+                if model.training.prepare not in ("none", "align"):
+                    canonical(fit.space, fit.w0, model.training.prepare)
             except ConfigError as error:
                 raise ConfigError(f"models.{name}: {error}") from error
 

@@ -125,22 +125,27 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
     if kind == "align":
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
         return replace(data, theta=align(data.space, data.theta, reference=reference))
-    return replace(data, theta=canonical(data, kind)(data.theta))
+    return replace(data, theta=canonical(data.space, data.w0, kind)(data.theta))
 
 
-def canonical(data: WeightData, kind: Preparation) -> Canonical:
-    """What ``"canonical-sine"`` or ``"canonical-relu"`` does to these weights, as a layer.
+def canonical(space: WeightSpace, w0: float | None, kind: Preparation) -> Canonical:
+    """What ``"canonical-sine"`` or ``"canonical-relu"`` does to weights, as a layer.
+
+    Args:
+        space: of the networks.
+        w0: frequency of their sine units, None if they have none.
+        kind: of the two.
 
     Raises:
         ConfigError: weights that have no such form.
     """
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
-    if unit == "sine" and data.w0 is None:
+    if unit == "sine" and w0 is None:
         raise ConfigError(f"prepare: got {kind!r}, but the networks have no sine units")
-    if unit == "relu" and data.w0 is not None:  # scales would change what they compute
+    if unit == "relu" and w0 is not None:  # scales would change what they compute
         raise ConfigError(f"prepare: got {kind!r}, but the networks have sine units")
     try:
-        return Canonical(data.space, unit, data.w0 or 1.0)
+        return Canonical(space, unit, w0 or 1.0)
     except ValueError as error:
         raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
 

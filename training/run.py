@@ -104,7 +104,9 @@ def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[
     if not job.training.prepare.startswith("canonical"):
         return model, data.theta
     raw, _ = zoo_data(store, job.zoo, job.column)
-    return nn.Sequential(canonical(raw, job.training.prepare), model).eval(), raw.theta
+    return nn.Sequential(
+        canonical(raw.space, raw.w0, job.training.prepare), model
+    ).eval(), raw.theta
 
 
 def zoo_data(

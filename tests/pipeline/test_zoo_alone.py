@@ -60,6 +60,7 @@ def test_models_of_signals_without_classes_are_refused_before_any_work(
     ("setting", "message"),
     [
         ("models.dwsnet.network.project.n9=2", "models.dwsnet: network: axis 'n9' is not among"),
+        ("models.mlp.training.prepare=canonical-relu", "models.mlp: prepare: got 'canonical-relu'"),
         ("models.mlp.training.augment.rescaling=1", "models.mlp: augment.rescaling: got 1.0, but"),
     ],
 )
