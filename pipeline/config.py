@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-import types
 import typing
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 
+from pipeline.messages import explain, nearest
 from training.augmentation import Augmentation
 from training.loop import Training
 from training.models import AnyNetwork, DwsNetwork, MlpNetwork
-from zoo_gen import AnySource, ConfigError, Fit, Split, Zoo
+from zoo_gen import AnySource, Classifier, Cnn, ConfigError, Draw, Fit, Mlp, Split, Zoo
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-WORDS = {float: "number", int: "whole number", types.NoneType: "null"}
 FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -59,7 +57,8 @@ class Config:
         zoo: how networks are fitted to them.
         models: name -> what is trained; none for a zoo alone.
         seeds: each model is trained once per seed.
-        limit: use the first signals only (of each part of the source in proportion).
+        limit: use the first signals only (of each part of the source in proportion); of
+            classifiers the first runs.
         tracking: where runs are tracked.
     """
 
@@ -95,6 +94,10 @@ for _cls in (
     TrackingOptions,
     Zoo,
     Fit,
+    Classifier,
+    Mlp,
+    Cnn,
+    Draw,
     Split,
     *typing.get_args(AnySource),
     DwsNetwork,
@@ -138,16 +141,24 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
     if limit is not None:
         raw["limit"] = limit
     try:
-        text = json.dumps(raw, default=str)
+        text = json.dumps(_with_kind(raw), default=str)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"config {file}: an anchor refers to itself") from error
     try:
         config = TypeAdapter(Config).validate_json(text, strict=True)
     except ValidationError as error:
         # a wrong value of a union is told once, not once for each of its kinds
-        told = dict.fromkeys(_explain(e, raw) for e in error.errors())
-        raise ConfigError("; ".join(told)) from error
+        told = dict.fromkeys(explain(e, raw, Config) for e in error.errors())
+        raise ConfigError("; ".join(filter(None, told))) from error
     return config, yaml.safe_dump(raw, sort_keys=False)
+
+
+def _with_kind(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same with `zoo.fit.kind`: configs are older than it, and siren where it is left out."""
+    zoo = raw.get("zoo")
+    if not isinstance(zoo, dict) or not isinstance(zoo.get("fit"), dict):
+        return raw
+    return {**raw, "zoo": {**zoo, "fit": {"kind": "siren", **zoo["fit"]}}}
 
 
 class _Loader(yaml.SafeLoader):
@@ -172,12 +183,6 @@ _Loader.yaml_implicit_resolvers = {
     first: sorted(resolvers, key=lambda r: not r[0].endswith(":int"))
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """ " (did you mean X?)" where a known word is near, else nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _find(name: str) -> Path:
@@ -207,78 +212,3 @@ def _set(raw: dict[str, Any], change: str) -> None:
         if not isinstance(raw, dict):
             raise ConfigError(f"--set {change}: {'.'.join(path[: depth + 1])} has no keys below it")
     raw[path[-1]] = value
-
-
-def _explain(error: Any, raw: dict[str, Any]) -> str:
-    """One of pydantic's errors as: key, what came, what is allowed."""
-    path, owner = _locate(list(error["loc"]), raw)
-    key = ".".join(str(part) for part in path)
-    kind, got = error["type"], error["input"]
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = [f.name for f in fields(owner)] if owner else []
-        return f"{key}: unknown key{nearest(str(path[-1]), known)}; allowed: {', '.join(known)}"
-    if kind in ("missing", "missing_argument") and not _words(_hints(owner).get(path[-1])):
-        return f"{key}: missing; it has no default"
-    if kind == "value_error":
-        return f"{key}.{error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    if kind.startswith("union_tag"):
-        context = error.get("ctx", {})
-        allowed = context.get("expected_tags", "").replace("'", "")
-        tag = str(context.get("tag", "nothing"))
-        hint = nearest(tag, allowed.split(", "))
-        return f"{key}.kind: got {tag}{hint}; allowed: {allowed or 'a kind is needed'}"
-    if kind == "literal_error":
-        return f"{key}: got {got!r}, expected {error['ctx']['expected']}"
-    if words := _words(_hints(owner).get(path[-1])):
-        for part in path:
-            raw = raw[part]
-        return f"{key}: got {json.dumps(raw, default=str)}, expected {words}"
-    expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{key}: got {json.dumps(got, default=str)}, expected {expected}"
-
-
-def _locate(loc: list[Any], raw: Any) -> tuple[list[Any], Any]:
-    """The keys as the user wrote them, and the dataclass that owns the last one.
-
-    pydantic puts the chosen ``kind`` between the keys; it is no key of the file.
-    """
-    path: list[Any] = []
-    owner: Any = Config
-    hint: Any = Config
-    for i, part in enumerate(loc):
-        options = [h for h in _options(hint) if is_dataclass(h)]
-        if len(options) > 1:
-            hint = next(o for o in options if typing.get_args(_hints(o)["kind"])[0] == part)
-            continue
-        if options:
-            owner = options[0]
-            hint = _hints(owner).get(part) if i < len(loc) else None
-        elif typing.get_origin(hint) is dict:
-            hint = typing.get_args(hint)[1]
-        elif _words(hint):  # what follows is an index or the kind that did not fit, no key
-            break
-        path.append(part)
-    return path, owner
-
-
-def _words(hint: Any) -> str:
-    """What a field takes that is a list of fixed length, or such a list or something else.
-
-    Empty for all other fields.
-    """
-    options = _options(hint)
-    lists = [h for h in options if typing.get_origin(h) is tuple and ... not in typing.get_args(h)]
-    plain = [WORDS[h] for h in options if h in WORDS]
-    both = [f"[{', '.join(WORDS[a] for a in typing.get_args(h))}]" for h in lists] + plain
-    return " or ".join(both) if lists else ""
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _options(hint: Any) -> list[Any]:
-    """The members of a union, or the type alone."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return list(typing.get_args(hint))
-    return [hint]

@@ -1,5 +1,7 @@
 """Signals to fitted networks to Parquet shards."""
 
+from zoo_gen.classifiers import Classifier, Cnn, Mlp
+from zoo_gen.draws import Draw
 from zoo_gen.errors import (
     ConfigError,
     CorruptShard,
@@ -31,9 +33,12 @@ from zoo_gen.zoo import Network, ZooReader, open_zoo
 
 __all__ = [
     "AnySource",
+    "Classifier",
+    "Cnn",
     "ConfigError",
     "CorruptShard",
     "Digits",
+    "Draw",
     "DwszooError",
     "EngineError",
     "Fit",
@@ -42,6 +47,7 @@ __all__ = [
     "Idx",
     "LocalEngine",
     "Meshes",
+    "Mlp",
     "Network",
     "NumpyArrays",
     "Parquet",

@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from dws import WeightSpace
 from zoo_gen import shards
+from zoo_gen.classifiers.rows import classifier_columns
+from zoo_gen.classifiers.settings import Classifier, Cnn
 from zoo_gen.errors import ZooError
 from zoo_gen.fit import fit_networks
-from zoo_gen.recipe import FORMAT, Recipe
+from zoo_gen.recipe import FORMAT, Fit, Recipe
 from zoo_gen.sources import Signals
 from zoo_gen.store import Store
 
@@ -84,7 +88,7 @@ def generate(
     Args:
         store: the root.
         recipe: of the zoo.
-        signals: those of the recipe, limited as it says.
+        signals: those of the recipe, limited as it says (for classifiers all of the source).
         engine: who fits.
         progress: called with the number of networks that are there, from 0 to ``recipe.members``.
 
@@ -92,7 +96,8 @@ def generate(
         ZooError: the folder holds a zoo of another recipe.
         StorageError: the root cannot be written.
     """
-    description = describe(store, recipe)
+    space = recipe.space(signals)
+    description = describe(store, recipe, space)
     store.sweep(f"{recipe.folder}/shards")
     there = set(store.names(f"{recipe.folder}/shards"))
     missing = [i for i in range(recipe.shards) if shard_name(i) not in there]
@@ -101,7 +106,7 @@ def generate(
     progress(present)
     if not missing:
         return done
-    store.check_writable(sum(len(recipe.rows(i)) for i in missing) * 4 * recipe.zoo.fit.space.size)
+    store.check_writable(sum(len(recipe.rows(i)) for i in missing) * 4 * space.size)
     job = Job(store, recipe, signals, description)
     for result in engine.fit(job, missing, lambda n: progress(present + n)):
         done.fitted += result.rows
@@ -110,7 +115,7 @@ def generate(
     return done
 
 
-def describe(store: Store, recipe: Recipe) -> dict[str, Any]:
+def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
     """The content of ``zoo.json``: as it stands, or written now.
 
     Raises:
@@ -128,12 +133,11 @@ def describe(store: Store, recipe: Recipe) -> dict[str, Any]:
                 f"this one is {recipe.hash8}); move that folder away or choose another name"
             )
         return description
-    space = recipe.zoo.fit.space
     description = {
         "format": FORMAT,
         "hash8": recipe.hash8,
         "recipe": recipe.as_dict(),
-        "space": {"widths": list(space.widths), "size": space.size, "names": list(space.names)},
+        "space": _told_space(recipe, space),
         "members": recipe.members,
         "shards": recipe.shards,
         "versions": {
@@ -178,31 +182,54 @@ def fit_shard(job: Job, shard: int, progress: Progress = lambda done: None) -> S
         progress: called with the number of its networks fitted so far.
     """
     torch.set_num_threads(1)  # several fitting processes with several threads each collapse
-    recipe, signals = job.recipe, job.signals
-    members = recipe.rows(shard)
+    recipe, members, counted = job.recipe, job.recipe.rows(shard), _Count(progress)
+    fit = recipe.zoo.fit
+    if isinstance(fit, Classifier):
+        columns = classifier_columns(recipe, fit, job.signals, members, counted.add)
+    else:
+        columns = _fitted_columns(recipe, fit, job.signals, members, counted.add)
+    data = shards.encode(columns, job.description)
+    job.store.publish(f"{recipe.folder}/shards/{shard_name(shard)}", data)
+    return ShardDone(shard, len(members), int((columns["status"] != "ok").sum()))
+
+
+def _fitted_columns(
+    recipe: Recipe, fit: Fit, signals: Signals, members: npt.NDArray[np.int64], done: Progress
+) -> shards.Columns:
+    """The rows of a shard of networks that were fitted to signals."""
     row, view = np.divmod(members, recipe.zoo.views)
     seeds = [recipe.member_seed(int(m)) for m in members]
-    counted = _Count(progress)
-    fitted = fit_networks(
-        recipe.zoo.fit, seeds, signals.coordinates, signals.targets(row), counted.add
-    )
-    diverged = fitted.diverged.numpy()
-    columns: shards.Columns = {
+    fitted = fit_networks(fit, seeds, signals.coordinates, signals.targets(row), done)
+    return {
         "member": members,
         "signal": signals.index[row],
         "view": view.astype(np.int32),
-        "split": recipe.zoo.split.assign(signals)[row],
+        "split": recipe.assigned(signals)[row],
         "seed": np.array(seeds, np.int64),
         "theta": fitted.theta.numpy(),
         "loss": fitted.loss.numpy(),
         "psnr": np.where(signals.unit_range, fitted.psnr.numpy(), np.float32(np.nan)),
-        "steps": np.full(len(members), recipe.zoo.fit.steps, np.int32),
-        "status": np.where(diverged, "diverged", "ok"),
+        "steps": np.full(len(members), fit.steps, np.int32),
+        "status": np.where(fitted.diverged.numpy(), "diverged", "ok"),
         **{name: column[row] for name, column in signals.columns.items()},
     }
-    data = shards.encode(columns, job.description)
-    job.store.publish(f"{recipe.folder}/shards/{shard_name(shard)}", data)
-    return ShardDone(shard, len(members), int(diverged.sum()))
+
+
+def _told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
+    """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
+    told = {"size": space.size, "names": list(space.names)}
+    fit = recipe.zoo.fit
+    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+        return {"widths": list(space.widths), **told}
+    side = fit.network.kernel
+    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
+    return {
+        "axes": {name: list(axes) for name, axes in space.axes.items()},
+        "sizes": dict(space.sizes),
+        "hidden": list(space.hidden),
+        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        **told,
+    }
 
 
 def shard_name(shard: int) -> str:

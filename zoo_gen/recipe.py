@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from dws import WeightSpace
+from zoo_gen.classifiers.runs import Images
+from zoo_gen.classifiers.settings import Classifier
 from zoo_gen.errors import ConfigError
-from zoo_gen.sources import Signals, proportional
+from zoo_gen.sources import Signals
+from zoo_gen.sources.base import at_least
+from zoo_gen.split import SPLITS as SPLITS
+from zoo_gen.split import Split as Split
 
-SPLITS = ("train", "val", "test")
 FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
 
 
@@ -31,6 +35,7 @@ class Fit:
         steps: of Adam (beta 0.9, 0.999; epsilon 1e-8).
         learning_rate: of Adam, constant.
         offset: added to the output, so that zero weights mean gray.
+        kind: of fit; no part of the hash, which is older than the word.
     """
 
     widths: tuple[int, ...]
@@ -39,6 +44,7 @@ class Fit:
     steps: int = 1000
     learning_rate: float = 5e-4
     offset: float = 0.5
+    kind: Literal["siren"] = field(default="siren", metadata={"hash": False})
 
     def __post_init__(self) -> None:
         if len(self.widths) < 3 or min(self.widths) < 1:
@@ -46,7 +52,7 @@ class Fit:
                 f"widths: got {list(self.widths)}, expected input, one or more hidden and "
                 "output widths, each 1 or more, for example [2, 32, 32, 1]"
             )
-        _at_least("steps", self.steps, 1)
+        at_least("steps", self.steps, 1)
         _positive("learning_rate", self.learning_rate)
         if not np.isfinite(self.offset):
             raise ConfigError(f"offset: got {self.offset}, expected a finite number")
@@ -58,54 +64,7 @@ class Fit:
         return WeightSpace.mlp(self.widths)
 
 
-@dataclass(frozen=True)
-class Split:
-    """How signals are divided, by signal, so that all views of one are on one side.
-
-    The numbers are shares: exact counts where they sum to the number of signals. Where a source
-    has its own test part, that part is the test split, and ``train : val`` divides the rest.
-
-    Attributes:
-        train, val, test: shares, 1 or more.
-        seed: of the order in which signals are dealt.
-    """
-
-    train: int
-    val: int
-    test: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in SPLITS:
-            _at_least(name, getattr(self, name), 1)
-        _at_least("seed", self.seed, 0)
-
-    def assign(self, signals: Signals) -> npt.NDArray[np.str_]:
-        """The split of each signal.
-
-        Raises:
-            ConfigError: a split would be empty.
-        """
-        order = np.random.default_rng(self.seed).permutation(len(signals))
-        own_test = signals.part == "test"
-        if own_test.any():
-            rest = order[~own_test[order]]
-            shares = {"train": self.train, "val": self.val}
-        else:
-            rest = order
-            shares = {name: getattr(self, name) for name in SPLITS}
-        assigned = np.full(len(signals), "test", dtype="<U5")
-        counts = proportional(list(shares.values()), len(rest))
-        ends = np.cumsum(counts)
-        for name, end, count in zip(shares, ends, counts, strict=True):
-            assigned[rest[end - count : end]] = name
-        for name in SPLITS:
-            if not (assigned == name).any():
-                raise ConfigError(
-                    f"zoo.split: {len(signals)} signals leave the {name} split empty "
-                    f"(shares {self.train}/{self.val}/{self.test}); use more signals"
-                )
-        return assigned
+AnyFit = Fit | Classifier
 
 
 @dataclass(frozen=True)
@@ -113,22 +72,39 @@ class Zoo:
     """The part of a config that describes a zoo, beside its source.
 
     Attributes:
-        fit: how each network is fitted.
-        split: how signals are divided.
-        views: networks per signal, each from its own initialisation.
+        fit: how each network is fitted or trained; its ``kind`` says which, siren where it is left
+            out.
+        split: how signals (of classifiers: runs) are divided.
+        views: networks per signal, each from its own initialisation; of classifiers the number of
+            snapshots of a run, whatever is written here.
         seed: of the initialisations.
-        rows_per_shard: networks per Parquet file; about a minute of fitting on one core.
+        rows_per_shard: networks per Parquet file; about a minute of fitting on one core. Of
+            classifiers a multiple of the snapshots.
     """
 
-    fit: Fit
+    fit: AnyFit = field(metadata={"discriminator": "kind"})
     split: Split
     views: int = 1
     seed: int = 0
     rows_per_shard: int = 512
 
     def __post_init__(self) -> None:
-        _at_least("views", self.views, 1)
-        _at_least("rows_per_shard", self.rows_per_shard, 1)
+        at_least("views", self.views, 1)
+        at_least("rows_per_shard", self.rows_per_shard, 1)
+        if not isinstance(self.fit, Classifier):
+            return
+        snapshots = len(self.fit.snapshots)
+        if self.views not in (1, snapshots):
+            raise ConfigError(
+                f"views: got {self.views}, but the rows of a run of classifiers are its "
+                f"{snapshots} snapshot(s): leave views out, or change fit.snapshots or fit.runs"
+            )
+        if self.rows_per_shard % snapshots:
+            raise ConfigError(
+                f"rows_per_shard: got {self.rows_per_shard}, expected a multiple of the "
+                f"{snapshots} snapshots of a run"
+            )
+        self.__dict__["views"] = snapshots  # so that counts and the hash are those of any zoo
 
 
 @dataclass(frozen=True)
@@ -139,7 +115,8 @@ class Recipe:
         name: readable half of the zoo's folder.
         source: the source's own description, without where it lies.
         fingerprint: of the source's signals.
-        signals: how many of them are used (the first, of each part in proportion).
+        signals: how many of them are used (the first, of each part in proportion); of classifiers
+            the number of runs.
         zoo: fitting, split, views, seeds, rows per shard.
     """
 
@@ -150,20 +127,49 @@ class Recipe:
     zoo: Zoo
 
     @classmethod
-    def of(cls, name: str, source: Any, signals: Signals, zoo: Zoo) -> Recipe:
-        """The recipe for these loaded (and limited) signals.
+    def of(
+        cls, name: str, source: Any, signals: Signals, zoo: Zoo, limit: int | None = None
+    ) -> Recipe:
+        """The recipe for these loaded signals.
+
+        Args:
+            name: of the zoo.
+            source: the description that they were loaded from.
+            signals: limited already, but for classifiers, which see them all.
+            zoo: how networks are fitted to them.
+            limit: for classifiers, how many of their runs are used, the first; None for all.
 
         Raises:
-            ConfigError: widths that do not fit the signals, or an empty split.
+            ConfigError: networks that do not fit the signals, or an empty split.
         """
-        expected = (signals.coordinates.shape[1], signals.values.shape[2])
-        if (zoo.fit.widths[0], zoo.fit.widths[-1]) != expected:
-            raise ConfigError(
-                f"zoo.fit.widths: got {list(zoo.fit.widths)}, but the signals have {expected[0]} "
-                f"inputs and {expected[1]} output(s): the first and last width must be those"
-            )
-        zoo.split.assign(signals)
-        return cls(name, hashed(source), signals.fingerprint, len(signals), zoo)
+        fit, count = zoo.fit, len(signals)
+        if isinstance(fit, Classifier):
+            if limit is not None and not 1 <= limit <= fit.runs:
+                raise ConfigError(
+                    f"limit: got {limit}, expected 1 to {fit.runs} (zoo.fit.runs, how many "
+                    "trainings there are)"
+                )
+            Images.of(signals)  # labelled images, with a test part
+            count = fit.runs if limit is None else limit
+        else:
+            _check_widths(fit, signals)
+        recipe = cls(name, hashed(source), signals.fingerprint, count, zoo)
+        recipe.assigned(signals)
+        return recipe
+
+    def space(self, signals: Signals) -> WeightSpace:
+        """The weight space of the networks, fitted to these signals."""
+        fit = self.zoo.fit
+        if isinstance(fit, Fit):
+            return fit.space
+        images = Images.of(signals)
+        return fit.space(images.shape, images.classes)
+
+    def assigned(self, signals: Signals) -> npt.NDArray[np.str_]:
+        """The split of each signal, of classifiers of each run."""
+        if isinstance(self.zoo.fit, Fit):
+            return self.zoo.split.assign(signals)
+        return self.zoo.split.deal(np.full(self.signals, ""), "runs")
 
     @property
     def members(self) -> int:
@@ -181,7 +187,10 @@ class Recipe:
         return np.arange(start, min(start + self.zoo.rows_per_shard, self.members))
 
     def member_seed(self, member: int) -> int:
-        """Of the initialisation: a function of the zoo's seed and the member alone, 0..2^63-1."""
+        """Of the initialisation: a function of the zoo's seed and the member alone, 0..2^63-1.
+
+        Of classifiers it is taken of the run, and all of a run's draws follow from it.
+        """
         digest = hashlib.sha256(f"init {self.zoo.seed} {member}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
@@ -224,9 +233,13 @@ def hash8(data: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _at_least(key: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{key}: got {value}, expected {least} or more")
+def _check_widths(fit: Fit, signals: Signals) -> None:
+    expected = (signals.coordinates.shape[1], signals.values.shape[2])
+    if (fit.widths[0], fit.widths[-1]) != expected:
+        raise ConfigError(
+            f"zoo.fit.widths: got {list(fit.widths)}, but the signals have {expected[0]} "
+            f"inputs and {expected[1]} output(s): the first and last width must be those"
+        )
 
 
 def _positive(key: str, value: float) -> None:

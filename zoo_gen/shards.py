@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zoo_gen.errors import CorruptShard
+from zoo_gen.errors import CorruptShard, StorageError
 
 KEY = b"dwszoo"
 Columns = dict[str, npt.NDArray[Any]]
 ROW_GROUP = 2048
+GROUP_BYTES = 4 << 20  # of weights in a row group: small enough for a core's cache
 CONTRACT = {"member", "signal", "view", "split", "seed", "loss", "psnr", "steps", "status"}
 
 
@@ -35,7 +36,10 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     for name, values in columns.items():
         if name == "theta":
             flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+            # no weight is ever null: saying so saves a reader a fifth of its time
+            weight = pa.field("element", pa.float32(), nullable=False)
+            kind = pa.list_(weight, values.shape[1])
+            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, type=kind)
         elif name in ("split", "status"):
             arrays[name] = pa.array(values.tolist()).dictionary_encode()
         else:
@@ -49,7 +53,7 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     pq.write_table(
         table,
         sink,
-        row_group_size=ROW_GROUP,
+        row_group_size=_group_rows(columns),
         compression="zstd",
         use_dictionary=["split", "status"],
         column_encoding={"theta.list.element": "BYTE_STREAM_SPLIT"},
@@ -57,6 +61,12 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     )
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _group_rows(columns: Columns) -> int:
+    """Rows of a row group."""
+    row = columns["theta"].shape[1] * 4 if "theta" in columns else 0
+    return max(1, min(ROW_GROUP, GROUP_BYTES // max(row, 1)))
 
 
 def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[str, Any]]:
@@ -72,12 +82,21 @@ def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[st
 
     Raises:
         CorruptShard: the bytes are not a shard, or a checksum does not hold.
+        StorageError: memory does not suffice to decode it.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        table = file.read([n for n in file.schema_arrow.names if theta or n != "theta"])
+        names = [n for n in file.schema_arrow.names if theta or n != "theta"]
+        # one thread, since callers read several shards side by side
+        table = file.read([n for n in names if n != "theta"], use_threads=False)
         description = json.loads(table.schema.metadata[KEY])
-        return {name: _numpy(table.column(name)) for name in table.column_names}, description
+        return {
+            n: _theta(file, len(table)) if n == "theta" else _numpy(table.column(n)) for n in names
+        }, description
+    except MemoryError as error:  # pyarrow's own is an ArrowException too
+        raise StorageError(
+            f"cannot read {name}: memory is full; end other programs or take a larger machine"
+        ) from error
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CorruptShard(
@@ -85,13 +104,25 @@ def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[st
         ) from error
 
 
+def _theta(file: pq.ParquetFile, rows: int) -> npt.NDArray[np.float32]:
+    """Weights ``[rows, size]``, by row groups, since decoding takes several times their size."""
+    kind = file.schema_arrow.field("theta").type
+    if not pa.types.is_fixed_size_list(kind) or not pa.types.is_float32(kind.value_type):
+        raise ValueError(f"theta is {kind}, expected fixed_size_list<float>")
+    theta, at = np.empty((rows, kind.list_size), np.float32), 0
+    for group in range(file.num_row_groups):
+        for chunk in file.read_row_group(group, ["theta"], use_threads=False)["theta"].chunks:
+            # flatten() of a chunk respects its offset and length
+            flat = chunk.flatten().to_numpy(zero_copy_only=True)
+            theta[at : at + len(chunk)] = flat.reshape(len(chunk), kind.list_size)
+            at += len(chunk)
+    if at != rows:
+        raise ValueError(f"theta has {at} rows, the other columns {rows}")
+    return theta
+
+
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Rows as an array, a fixed-size list as ``[rows, size]``."""
-    if pa.types.is_fixed_size_list(column.type):
-        # flatten() of a chunk respects its offset and length
-        parts = [c.flatten().to_numpy(zero_copy_only=True) for c in column.chunks]
-        flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return flat.reshape(len(column), column.type.list_size)
+    """Rows as an array."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) and column.null_count:

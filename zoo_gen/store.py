@@ -1,7 +1,8 @@
 """Files of a root, local or on S3: the one door to fsspec and s3fs.
 
 What is published is complete or absent. A local file is written beside its place and moved there;
-an object is one PUT.
+an object is one PUT. An object store that has answered before and now is busy or away is asked
+again, with growing pauses, for some minutes.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from zoo_gen.errors import ConfigError, StorageError
+from zoo_gen.patience import PATIENCE_SECONDS, Result, patiently
 
 STALE_SECONDS = 3600
+# what S3 answers when it is busy (SlowDown, 503: EBUSY) or broken inside (500: EREMOTEIO), and what
+# sockets say
+PASSING = {errno.EBUSY, errno.EREMOTEIO, errno.EPIPE, errno.ECONNREFUSED, errno.ECONNRESET}
+PASSING |= {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+CONNECTION = ("ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError")
 
 
 class Store:
@@ -28,27 +35,44 @@ class Store:
     Args:
         root: a directory, or ``s3://bucket/prefix`` (credentials and endpoint from the usual
             environment variables, such as ``AWS_ENDPOINT_URL``).
+        patience: seconds for which an object store that has answered before is asked again.
 
     Raises:
         ConfigError: another kind of root.
         StorageError: from every method, naming the path and the reason.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, patience: float = PATIENCE_SECONDS) -> None:
         self.is_local = "://" not in root
+        if not self.is_local and "@" in root:
+            raise ConfigError(
+                "--root: got an address with credentials in it; give s3://bucket/prefix alone, and "
+                "credentials by AWS_ACCESS_KEY_ID, AWS_PROFILE or an instance role"
+            )
         if not root or not (self.is_local or root.startswith("s3://")):
             raise ConfigError(f"--root: got {root!r}, expected a directory or s3://bucket/prefix")
         self.root = os.path.abspath(os.path.expanduser(root)) if self.is_local else root.rstrip("/")
+        self.patience = patience
+        self._reached = False
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "filesystem"}
+
     @cached_property
-    def _remote(self) -> Any:
+    def filesystem(self) -> Any:
+        """The object store as fsspec knows it."""
         import fsspec
 
         with _told("open", self.root):
-            return fsspec.filesystem(self.root.split("://")[0], use_listings_cache=False)
+            return fsspec.filesystem(
+                self.root.split("://")[0],
+                use_listings_cache=False,
+                # brief, so that the person is soon told; `_ask` is the patient one
+                config_kwargs={"retries": {"total_max_attempts": 2}, "connect_timeout": 10},
+            )
 
     def url(self, path: str) -> str:
         """The full name of a path below the root."""
@@ -66,40 +90,46 @@ class Store:
 
     def exists(self, path: str) -> bool:
         """Whether a whole file of this name is there."""
-        with _told("look for", self.url(path)):
-            if self.is_local:
-                return os.path.exists(self.url(path))
-            return bool(self._remote.exists(self.url(path)))
+        url = self.url(path)
+        if self.is_local:
+            with _told("look for", url):
+                return os.path.exists(url)
+        return bool(self._ask("look for", url, lambda: self.filesystem.exists(url)))
 
     def names(self, folder: str) -> list[str]:
         """Names of the files and folders in a folder, sorted; none where it does not exist."""
-        with _told("list", self.url(folder)):
-            try:
-                if self.is_local:
-                    return sorted(n for n in os.listdir(self.url(folder)) if not n.startswith("."))
-                entries = self._remote.ls(self.url(folder), detail=False)
-                return sorted(e.rstrip("/").rsplit("/", 1)[-1] for e in entries)
-            except FileNotFoundError:
+        url = self.url(folder)
+        try:
+            if self.is_local:
+                with _told("list", url):
+                    return sorted(n for n in os.listdir(url) if not n.startswith("."))
+            entries = self._ask("list", url, lambda: self.filesystem.ls(url, detail=False))
+            return sorted(e.rstrip("/").rsplit("/", 1)[-1] for e in entries)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
                 return []
+            raise
 
     def read(self, path: str) -> bytes:
         """The content of a file."""
-        with _told("read", self.url(path)):
-            if self.is_local:
-                return Path(self.url(path)).read_bytes()
-            data: bytes = self._remote.cat_file(self.url(path))
-            return data
+        url = self.url(path)
+        if self.is_local:
+            with _told("read", url):
+                return Path(url).read_bytes()
+        data: bytes = self._ask("read", url, lambda: self.filesystem.cat_file(url))
+        return data
 
     def publish(self, path: str, data: bytes) -> None:
         """Make a whole file appear under this name, at once; writing it twice is harmless.
 
         A process killed in the middle leaves the name as it was.
         """
-        with _told("write", self.url(path)):
-            if not self.is_local:
-                self._remote.pipe_file(self.url(path), data)
-                return
-            place = Path(self.url(path))
+        url = self.url(path)
+        if not self.is_local:
+            self._ask("write", url, lambda: self.filesystem.pipe_file(url, data))
+            return
+        with _told("write", url):
+            place = Path(url)
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
             try:
@@ -110,6 +140,21 @@ class Store:
                 os.replace(temporary, place)
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def remove(self, path: str) -> None:
+        """Delete a file, or a folder with all that is below it; it need not be there."""
+        url = self.url(path)
+        if not self.is_local:
+            if self._ask("look for", url, lambda: self.filesystem.isfile(url)):
+                self._ask("delete", url, lambda: self.filesystem.rm_file(url))
+            elif self.exists(path):
+                self._ask("delete", url, lambda: self.filesystem.rm(url, recursive=True))
+            return
+        with _told("delete", url):
+            if os.path.isdir(url):
+                shutil.rmtree(url)
+            else:
+                Path(url).unlink(missing_ok=True)
 
     def sweep(self, folder: str) -> None:
         """Remove what killed writers left in a local folder: temporary files an hour old."""
@@ -124,17 +169,43 @@ class Store:
         """Raise `StorageError` unless the root takes files (and, if local, has this much room)."""
         probe = f".probe-{uuid.uuid4().hex}"
         self.publish(probe, b"dwszoo")
-        with _told("write", self.url(probe)):
-            if not self.is_local:
-                self._remote.rm_file(self.url(probe))
-                return
-            os.unlink(self.url(probe))
+        self.remove(probe)
+        if not self.is_local:
+            return
+        with _told("measure", self.root):
             free = shutil.disk_usage(self.root).free
         if free < needed_bytes:
             raise StorageError(
                 f"{self.root}: {needed_bytes / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB free; "
                 "make room or choose another --root"
             )
+
+    def _ask(self, verb: str, url: str, action: Callable[[], Result]) -> Result:
+        """Ask the object store, again where it is away or busy for a while.
+
+        A store that has never answered is not waited for: its address may be wrong.
+        """
+
+        def once() -> Result:
+            try:
+                with _told(verb, url):
+                    result = action()
+            except StorageError as error:
+                self._reached |= isinstance(error.__cause__, FileNotFoundError)  # an answer too
+                raise
+            self._reached = True
+            return result
+
+        return patiently(once, lambda e: self._reached and _passing(e.__cause__), self.patience)
+
+
+def _passing(error: BaseException | None) -> bool:
+    """Whether an error may go away by itself."""
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    if isinstance(error, OSError) and error.errno in PASSING:
+        return True
+    return any(cls.__name__ in CONNECTION for cls in type(error).__mro__)
 
 
 @contextmanager

@@ -12,33 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dws import WeightSpace, forward
+from dws import forward
 from zoo_gen import shards
+from zoo_gen.classifiers.evaluate import Array, Scores, accuracy_of_rows
+from zoo_gen.description import Network as Network
+from zoo_gen.description import read_fit, read_network, read_space
 from zoo_gen.errors import CorruptShard, ZooError
 from zoo_gen.fit import render
 from zoo_gen.generate import read_description, shard_name
-from zoo_gen.recipe import Fit
 from zoo_gen.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 READERS = 2
-
-
-@dataclass(frozen=True)
-class Network:
-    """What the networks of a zoo compute: ``h_k = f(W_k h_{k-1} + b_k)``, the last layer linear.
-
-    Attributes:
-        activation: of the hidden layers, a name that `dws.forward` knows.
-        w0: frequency of ``"sine"``; unused by the others.
-        offset: added to the output.
-    """
-
-    activation: str = "sine"
-    w0: float = 30.0
-    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +50,10 @@ class ZooReader:
     Attributes:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
-        fit: how they were fitted, None where that is not known (networks that were imported).
-        network: what they compute, None where that is not known.
+        fit: how they were fitted, None for classifiers and where that is not known (networks that
+            were imported).
+        classifier: how they were trained, None for all but zoos of classifiers.
+        network: what they compute, None for classifiers and where that is not known.
         signals: number of signals they were fitted to.
 
     Raises:
@@ -79,9 +68,8 @@ class ZooReader:
             self.hash8: str = self.description["hash8"]
             self.space = read_space(self.description["space"])
             recipe = self.description["recipe"]
-            fit = recipe["zoo"].get("fit")
-            self.fit = None if fit is None else Fit(**{**fit, "widths": tuple(fit["widths"])})
-            self.network = _network(recipe, self.fit)
+            self.fit, self.classifier = read_fit(recipe)
+            self.network = read_network(recipe, self.fit)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
             self._rows = int(recipe["zoo"]["rows_per_shard"])
@@ -123,7 +111,11 @@ class ZooReader:
 
     def theta(self) -> Tensor:
         """All weights ``[members, size]``, in row order."""
-        return torch.from_numpy(self.columns(theta=True)["theta"])
+        theta, at = torch.empty(len(self), self.space.size), 0
+        for part in self._read(theta=True):
+            theta[at : at + len(part["theta"])] = torch.from_numpy(part["theta"])
+            at += len(part["theta"])
+        return theta
 
     def frame(self) -> pd.DataFrame:
         """Everything but ``theta``, a row per network."""
@@ -152,7 +144,8 @@ class ZooReader:
     def batches(self, size: int) -> Iterator[Rows]:
         """All networks in row order, ``size`` at a time; the last batch may be shorter.
 
-        Shards are read one ahead: memory holds three of them and a batch, whatever the zoo's size.
+        Shards are read ahead: memory holds four of them and two batches, whatever the zoo's size
+        (`zoo_gen.memory.bytes_of_batches`). A batch may share memory with others of its shard.
 
         Raises:
             ValueError: a size below 1.
@@ -166,10 +159,12 @@ class ZooReader:
             n, start = len(part["member"]), 0
             while n - start + count >= size:
                 stop = start + size - count
-                yield _rows([*held, _cut(part, start, stop)])
+                yield _rows([*held, _cut(part, start, stop)], share=True)
                 held, count, start = [], 0, stop
-            if start < n:
-                held, count = [*held, _cut(part, start, n)], count + n - start
+            if start < n:  # a copy, so that the shard can go
+                rest = {name: x.copy() for name, x in _cut(part, start, n).items()}
+                held, count = [*held, rest], count + n - start
+            del part
         if held:
             yield _rows(held)
 
@@ -179,6 +174,11 @@ class ZooReader:
         Raises:
             ZooError: it is not known what these networks compute.
         """
+        if self.classifier is not None:
+            raise ZooError(
+                f"{self.url} holds classifiers, which draw nothing; `evaluate` tells their loss "
+                "and accuracy on images"
+            )
         if self.fit is not None:
             return render(self.fit, theta, coordinates)
         if self.network is None:
@@ -202,6 +202,23 @@ class ZooReader:
         """
         return self.render(self.rows(member, member + 1).theta, coordinates)[0]
 
+    def evaluate(self, rows: Rows, images: Array, labels: Array) -> Scores:
+        """Loss and accuracy of classifiers of this zoo on any images, clean or corrupted.
+
+        Args:
+            rows: of the zoo; ``rows.theta`` may be changed weights of the same networks.
+            images: ``[n, channels, height, width]``, uint8 or floating point in [0, 1].
+            labels: int64 ``[n]``, classes of the source. A network that tells two classes apart
+                sees the images of these alone.
+
+        Raises:
+            ZooError: these are no classifiers, or the images are of another size.
+        """
+        if self.classifier is None:
+            raise ZooError(f"{self.url} holds no classifiers; a zoo of `zoo.fit.kind: classifier`")
+        network, theta = self.classifier.network, rows.theta
+        return accuracy_of_rows(network, self.space, theta, rows.columns, images, labels)
+
     def path(self, path: str) -> str:
         """A path of the zoo as one of its store."""
         return f"{self.folder}/{path}" if self.folder else path
@@ -218,7 +235,7 @@ class ZooReader:
                 if i < self._shards:
                     ahead.append(pool.submit(self._shard, i, theta))
                 if i >= READERS:
-                    yield ahead.popleft().result()
+                    yield ahead.popleft().result()  # held by nothing here while the caller works
 
     def _shard_kept(self, shard: int) -> shards.Columns:
         """A shard, kept until another is asked for: neighbours are often asked for in turn."""
@@ -252,28 +269,17 @@ class ZooReader:
         return columns
 
 
-def read_space(description: dict[str, Any]) -> WeightSpace:
-    """The space that ``zoo.json`` describes: by its axes, or as an MLP by its widths."""
-    if "axes" not in description:
-        return WeightSpace.mlp(description["widths"])
-    # the order of tensors counts, and sorted JSON does not keep it in a table
-    axes = {name: tuple(description["axes"][name]) for name in description["names"]}
-    return WeightSpace(axes, description["sizes"], tuple(description["hidden"]))
-
-
-def _network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
-    if fit is not None:
-        return Network("sine", fit.w0, fit.offset)
-    known = recipe.get("network")
-    return None if known is None else Network(**known)
-
-
 def _cut(columns: shards.Columns, start: int, stop: int) -> shards.Columns:
     return {name: values[max(start, 0) : max(stop, 0)] for name, values in columns.items()}
 
 
-def _rows(parts: list[shards.Columns]) -> Rows:
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _rows(parts: list[shards.Columns], share: bool = False) -> Rows:
+    """Rows of some shards, copied; the weights of a single shard may share its memory instead."""
+    whole = {"theta"} if share and len(parts) == 1 else set()
+    joined = {
+        name: parts[0][name] if name in whole else np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
     theta = torch.from_numpy(joined.pop("theta"))
     columns: dict[str, Any] = {
         name: values if values.dtype.kind == "U" else torch.from_numpy(values)

@@ -75,7 +75,7 @@ def test_built_in_configs_load_and_say_what_they_are(name: str) -> None:
 
 def test_an_unknown_config_names_the_nearest_and_all() -> None:
     with pytest.raises(
-        ConfigError, match=r"did you mean digits\?\); built in: cifar10, digits, mnist"
+        ConfigError, match=r"did you mean digits\?\); built in: adapt-cifar10, cifar10, cnn"
     ):
         load("digist")
 

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from zoo_gen import CorruptShard, Recipe, Store, ZooReader
+from zoo_gen import CorruptShard, Recipe, StorageError, Store, ZooReader
 from zoo_gen.shards import decode, encode
+
+WEIGHT = pa.field("element", pa.float32(), nullable=False)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +35,7 @@ def test_columns_and_types_are_those_of_the_contract(shard: bytes) -> None:
         "view": pa.int32(),
         "split": text,
         "seed": pa.int64(),
-        "theta": pa.list_(pa.float32(), 2 * 6 + 6 + 6 * 5 + 5 + 5 + 1),
+        "theta": pa.list_(WEIGHT, 2 * 6 + 6 + 6 * 5 + 5 + 5 + 1),
         "loss": pa.float32(),
         "psnr": pa.float32(),
         "steps": pa.int32(),
@@ -108,6 +110,18 @@ def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(CorruptShard, match=r"a\.parquet"):
         decode((tmp_path / "a.parquet").read_bytes(), "a.parquet")
+
+
+@pytest.mark.parametrize("kind", [MemoryError, pa.ArrowMemoryError])
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_file(
+    shard: bytes, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise kind("malloc of size 9 failed")
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", full)
+    with pytest.raises(StorageError, match="cannot read the/shard: memory is full"):
+        decode(shard, "the/shard")
 
 
 def test_a_frame_has_everything_but_the_weights(zoo_store: Store, recipe: Recipe) -> None:

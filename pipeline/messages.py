@@ -1,0 +1,120 @@
+"""What is wrong with a config: one of pydantic's errors in words, with the key as it is written."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from zoo_gen import Draw
+
+WORDS = {float: "number", int: "whole number", str: "word", types.NoneType: "null"}
+DRAW = "a draw such as {log_uniform: [0.01, 1]}"
+DRAWN = {"choice": "a list of numbers or words"}  # the others are ranges
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """ " (did you mean X?)" where a known word is near, else nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
+    """One of pydantic's errors as: key, what came, what is allowed.
+
+    Args:
+        error: of ``ValidationError.errors()``.
+        raw: what came.
+        root: the dataclass that was expected.
+
+    Returns:
+        A line; empty where another error of the same value tells more.
+    """
+    path, owner = _locate(list(error["loc"]), root)
+    key = ".".join(str(part) for part in path)
+    kind, got = error["type"], error["input"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = [f.name for f in fields(owner)] if owner else []
+        return f"{key}: unknown key{nearest(str(path[-1]), known)}; allowed: {', '.join(known)}"
+    if kind in ("missing", "missing_argument") and not _words(_hints(owner).get(path[-1])):
+        return f"{key}: missing; it has no default"
+    if kind == "value_error":
+        return f"{key}.{error['ctx']['error']}" if key else str(error["ctx"]["error"])
+    if kind.startswith("union_tag"):
+        context = error.get("ctx", {})
+        allowed = context.get("expected_tags", "").replace("'", "")
+        tag = str(context.get("tag", "nothing"))
+        hint = nearest(tag, allowed.split(", "))
+        return f"{key}.kind: got {tag}{hint}; allowed: {allowed or 'a kind is needed'}"
+    if kind == "literal_error":
+        return f"{key}: got {got!r}, expected {error['ctx']['expected']}"
+    words = _words(_hints(owner).get(path[-1]))
+    if owner is Draw:
+        words = DRAWN.get(path[-1], "[least, most], two numbers")
+    if words:
+        for part in path:
+            raw = raw[part]
+        if isinstance(raw, dict) and words.endswith(DRAW):
+            return ""  # the draw itself is wrong, and told
+        return f"{key}: got {json.dumps(raw, default=str)}, expected {words}"
+    expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{key}: got {json.dumps(got, default=str)}, expected {expected}"
+
+
+def _locate(loc: list[Any], root: Any) -> tuple[list[Any], Any]:
+    """The keys as the user wrote them, and the dataclass that owns the last one.
+
+    pydantic puts the chosen ``kind`` between the keys; it is no key of the file.
+    """
+    path: list[Any] = []
+    owner: Any = root
+    hint: Any = root
+    for i, part in enumerate(loc):
+        if Draw in _options(hint) and len(_options(hint)) > 1:  # a number or word, or a draw of it
+            if part != Draw.__name__:
+                break
+            hint = Draw
+            continue
+        options = [h for h in _options(hint) if is_dataclass(h)]
+        if len(options) > 1:
+            hint = next(o for o in options if typing.get_args(_hints(o)["kind"])[0] == part)
+            continue
+        if options:
+            owner = options[0]
+            hint = _hints(owner).get(part) if i < len(loc) else None
+        elif typing.get_origin(hint) is dict:
+            hint = typing.get_args(hint)[1]
+        elif _words(hint):  # what follows is an index or the kind that did not fit, no key
+            break
+        path.append(part)
+        if owner is Draw:
+            break
+    return path, owner
+
+
+def _words(hint: Any) -> str:
+    """What a field takes that is a list of fixed length or a draw, or that or something else.
+
+    Empty for all other fields.
+    """
+    options = _options(hint)
+    if Draw in options:
+        return " or ".join([*(WORDS[h] for h in options if h in WORDS), DRAW])
+    lists = [h for h in options if typing.get_origin(h) is tuple and ... not in typing.get_args(h)]
+    plain = [WORDS[h] for h in options if h in WORDS]
+    both = [f"[{', '.join(WORDS[a] for a in typing.get_args(h))}]" for h in lists] + plain
+    return " or ".join(both) if lists else ""
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _options(hint: Any) -> list[Any]:
+    """The members of a union, or the type alone."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return list(typing.get_args(hint))
+    return [hint]

@@ -1,0 +1,52 @@
+"""What ``zoo.json`` tells of the networks: their space, how they were fitted, what they compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dws import WeightSpace
+from zoo_gen.classifiers.settings import Classifier
+from zoo_gen.recipe import Fit
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the networks of a zoo compute: ``h_k = f(W_k h_{k-1} + b_k)``, the last layer linear.
+
+    Attributes:
+        activation: of the hidden layers, a name that `dws.forward` knows.
+        w0: frequency of ``"sine"``; unused by the others.
+        offset: added to the output.
+    """
+
+    activation: str = "sine"
+    w0: float = 30.0
+    offset: float = 0.0
+
+
+def read_space(description: dict[str, Any]) -> WeightSpace:
+    """The space that ``zoo.json`` describes: by its axes, or as an MLP by its widths."""
+    if "axes" not in description:
+        return WeightSpace.mlp(description["widths"])
+    # the order of tensors counts, and sorted JSON does not keep it in a table
+    axes = {name: tuple(description["axes"][name]) for name in description["names"]}
+    return WeightSpace(axes, description["sizes"], tuple(description["hidden"]))
+
+
+def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
+    """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
+    told = recipe["zoo"].get("fit")
+    if told is None:
+        return None, None
+    if told.get("kind") == "classifier":
+        return None, Classifier.read(told, runs=int(recipe["signals"]))
+    return Fit(**{**told, "widths": tuple(told["widths"])}), None
+
+
+def read_network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
+    """What the networks compute, None where that is not known, and for classifiers."""
+    if fit is not None:
+        return Network("sine", fit.w0, fit.offset)
+    known = recipe.get("network")
+    return None if known is None else Network(**known)
