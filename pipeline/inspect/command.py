@@ -1,0 +1,88 @@
+"""`dwszoo inspect`, step by step."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from pipeline.inspect.places import find, page_place
+from pipeline.inspect.sheets import plain, size
+from pipeline.inspect.words import describe, verdict
+from pipeline.progress import Bar
+from zoo_gen import ConfigError, Store, ZooError, ZooReader
+from zoo_gen.health import examine
+from zoo_gen.shard_check import BadShard, each_shard, strays
+from zoo_gen.verdict import findings, shard_findings
+
+
+def inspect_zoo(name: str, root: str, html: str | None, source: str | None, verify: bool) -> None:
+    """Look at a zoo, tell what is in it, write its page.
+
+    Args:
+        name: of the zoo, or its folder.
+        root: where zoos are.
+        html: file of the page, None for none.
+        source: where the signals lie, for the page; None where the recipe tells all.
+        verify: whether to check shards and nothing else.
+
+    Raises:
+        ConfigError: options that do not go together.
+        ZooError: shards are missing or bad; after everything else was told.
+    """
+    if verify and html:
+        raise ConfigError("--verify: checks the shards alone; leave out --html, or --verify")
+    if source and not html:
+        raise ConfigError("--source: is for the page; add --html FILE")
+    out, err = Console(), Console(stderr=True)
+    # what hinders a page is told before a long pass
+    place = page_place(html) if html else None
+    zoo = find(Store(root), name)
+    if place:
+        place[0].check_writable()
+    if verify:
+        _verify(zoo, out, err)
+        return
+    from pipeline.inspect.targets import load_targets
+
+    targets = load_targets(zoo, source, err) if place else None
+    with Bar(err, f"reading {plain(zoo.url)}", len(zoo), "networks") as bar:
+        bar.update(0)
+        health = examine(zoo, bar.update)
+    found = findings(health)
+    out.print(describe(health, found))
+    if place and targets:
+        from pipeline.inspect.page import page
+
+        text = page(health, found, targets).encode()
+        place[0].publish(place[1], text)
+        out.print(f"page  {place[0].url(place[1])} ({size(len(text))})", markup=False)
+    _require_shards(health.bad)
+
+
+def _verify(zoo: ZooReader, out: Console, err: Console) -> None:
+    bad, done = [], 0
+    with Bar(err, f"verifying {plain(zoo.url)}", len(zoo), "networks") as bar:
+        bar.update(0)
+        for found in each_shard(zoo):
+            if isinstance(found, BadShard):
+                bad.append(found)
+            else:
+                done += len(found)
+            bar.update(done)
+    told = list(shard_findings(zoo, bad, strays(zoo)))
+    if not bad:
+        whole = zoo.description["shards"]
+        out.print(f"all {whole:,} shards are whole, every byte verified", highlight=False)
+    if told:
+        out.print(verdict(told))
+    _require_shards(bad)
+
+
+def _require_shards(bad: list[BadShard]) -> None:
+    """Raise `ZooError` if a shard cannot be used."""
+    if bad:
+        kinds = [shard.kind for shard in bad]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        raise ZooError(
+            f"{len(bad)} shards cannot be used ({counts}: {', '.join(s.name for s in bad)}); what "
+            "mends them is told above"
+        )
