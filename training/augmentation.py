@@ -17,8 +17,16 @@ from dws import WeightSpace
 from dws.align import align
 from dws.augment import add_noise, drop_quantile, drop_weights, mixup, rotate, translate, zoom
 from dws.symmetries import flip_signs, permute, rescale, shift_phases
+from training.data import units
 from training.models import check_share
 from zoo_gen import ConfigError
+
+KEPT = {
+    "sign_flips": ("sine", "tanh"),
+    "phase_shifts": ("sine",),
+    "rescaling": ("relu",),
+}
+"""What keeps the function only of networks with these units."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +91,29 @@ class Augmentation:
         if self.align_mixup and not self.mixup:
             raise ConfigError("align_mixup: got true without mixup, expected mixup above 0")
 
-    def check(self, space: WeightSpace, w0: float | None = None) -> None:
+    def check(
+        self, space: WeightSpace, w0: float | None = None, activation: str | None = None
+    ) -> None:
         """Try it on two networks of zeros, so that what cannot be done is told before training.
 
         Args:
             space: of the networks.
             w0: of their sine units, if known.
+            activation: of their hidden layers, None where it is not known; sine if ``w0`` is.
 
         Raises:
             ConfigError: these networks cannot be augmented so.
         """
         if self.phase_shifts and self.w0 is None and w0 is None:
             raise ConfigError("augment.w0: got none, expected the frequency of the sine units")
-        if self.rescaling and w0 is not None:
-            raise ConfigError(
-                f"augment.rescaling: got {self.rescaling}, but the networks have sine units; it "
-                "keeps the functions of ReLU networks alone"
-            )
+        # who tells a frequency here says that the units are sines
+        known = "sine" if w0 or (self.w0 and activation is None) else activation
+        for key, kept in KEPT.items():
+            if (value := getattr(self, key)) and known not in kept:
+                raise ConfigError(
+                    f"augment.{key}: got {str(value).lower()}, but {units(known)}; it keeps the "
+                    f"functions of {' and '.join(kept)} networks alone"
+                )
         theta, target = torch.zeros(2, space.size), torch.zeros(2, dtype=torch.int64)
         try:
             self.apply(space, theta, target, 1, torch.Generator(), w0)

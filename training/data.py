@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,8 +15,11 @@ from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
 from zoo_gen import ConfigError, TrainingError, ZooReader
+from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.recipe import SPLITS
+from zoo_gen.shards import Columns
 
+AT_ONCE = 1024  # networks of a zoo that are looked at together while it is read
 Preparation = Literal["none", "align", "canonical-sine", "canonical-relu"]
 
 
@@ -32,6 +36,7 @@ class WeightData:
         classes: number of classes; every class occurs in training.
         left_out: networks that diverged while they were fitted.
         w0: frequency of the networks' sine units, None if they have none.
+        activation: of their hidden layers, None where that is not known.
     """
 
     space: WeightSpace
@@ -42,6 +47,7 @@ class WeightData:
     classes: int
     left_out: int
     w0: float | None = None
+    activation: str | None = None
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """The training networks in a fresh order, each once: rows of global batches.
@@ -55,29 +61,26 @@ class WeightData:
 
 
 def load(zoo: ZooReader, column: str = "label") -> WeightData:
-    """Read a whole zoo once, checksums verified.
+    """Read a whole zoo once, checksums verified, into memory: 4 bytes for each weight.
 
     Args:
-        zoo: a complete zoo.
+        zoo: a complete zoo, fitted here or imported.
         column: the task column that is to be predicted.
 
     Raises:
         ZooError: shards are missing or corrupt.
-        TrainingError: the zoo lacks the column, or a split or class is empty.
+        TrainingError: the zoo does not fit into memory or lacks the column, or a split or class is
+            empty.
     """
-    columns = zoo.columns(theta=True)
-    if column not in columns:
-        raise TrainingError(f"{zoo.url} has no column {column!r}; it has {', '.join(columns)}")
-    good = columns["status"] == "ok"
-    rows = {
-        name: torch.from_numpy(np.flatnonzero(columns["split"][good] == name)) for name in SPLITS
-    }
+    check_memory(zoo)
+    theta, columns, left_out = _read(zoo, column)
+    rows = {name: torch.from_numpy(np.flatnonzero(columns["split"] == name)) for name in SPLITS}
     if empty := [name for name, index in rows.items() if len(index) == 0]:
         raise TrainingError(
-            f"{zoo.url}: no network of the {' and '.join(empty)} split is left "
-            f"({int((~good).sum())} of {len(good)} diverged while they were fitted)"
+            f"{zoo.url}: no network of the {' and '.join(empty)} split is left ({left_out} of "
+            f"{len(zoo)} diverged while they were fitted){_advice(zoo)}"
         )
-    values = columns[column][good]
+    values = columns[column]
     if (
         values.dtype.kind not in "iuf"
         or not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all()
@@ -98,13 +101,56 @@ def load(zoo: ZooReader, column: str = "label") -> WeightData:
         )
     return WeightData(
         zoo.space,
-        torch.from_numpy(columns["theta"][good]),
+        theta,
         target,
-        torch.from_numpy(columns["member"][good]),
+        torch.from_numpy(columns["member"]),
         rows,
         classes,
-        int((~good).sum()),
+        left_out,
         zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
+        zoo.network.activation if zoo.network else None,
+    )
+
+
+def check_memory(zoo: ZooReader) -> None:
+    """Raise `TrainingError` unless this process can hold all weights of a zoo, and read them."""
+    needed, left = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE), available()
+    if left is not None and needed > left:
+        raise TrainingError(
+            f"{zoo.url}: its {len(zoo):,} networks of {zoo.space.size:,} weights need "
+            f"{needed / 1e6:,.0f} MB of memory, {left / 1e6:,.0f} MB are free; training holds all "
+            "of them: end other programs, use fewer --workers or fewer networks, or a larger "
+            "machine"
+        )
+
+
+def _read(zoo: ZooReader, column: str) -> tuple[Tensor, Columns, int]:
+    """Weights and columns of the networks that did not diverge, and how many did."""
+    theta, kept = torch.empty(len(zoo), zoo.space.size), 0
+    names = {"member", "split", column}
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
+    for rows in zoo.batches(AT_ONCE):
+        if column not in rows.columns:
+            raise TrainingError(
+                f"{zoo.url} has no column {column!r}; it has {', '.join(rows.columns)}"
+            )
+        good = rows.columns["status"] == "ok"
+        stop = kept + int(good.sum())
+        theta[kept:stop] = rows.theta if good.all() else rows.theta[torch.from_numpy(good)]
+        kept = stop
+        for name in names:
+            parts[name].append(np.asarray(rows.columns[name])[good])
+    columns = {name: np.concatenate(found) for name, found in parts.items()}
+    return theta[:kept], columns, len(zoo) - kept
+
+
+def _advice(zoo: ZooReader) -> str:
+    """What to do about an empty split of networks that were imported."""
+    if zoo.description["recipe"]["source"].get("kind") != "import":
+        return ""
+    return (
+        "; `dwszoo import` deals signals by --split or --split-at where the source names no "
+        "split: leave some of its splits empty, or add --split-at A,B"
     )
 
 
@@ -125,29 +171,42 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
     if kind == "align":
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
         return replace(data, theta=align(data.space, data.theta, reference=reference))
-    return replace(data, theta=canonical(data.space, data.w0, kind)(data.theta))
+    layer = canonical(data.space, data.w0, kind, data.activation)
+    return replace(data, theta=layer(data.theta))
 
 
-def canonical(space: WeightSpace, w0: float | None, kind: Preparation) -> Canonical:
+def canonical(
+    space: WeightSpace, w0: float | None, kind: Preparation, activation: str | None = None
+) -> Canonical:
     """What ``"canonical-sine"`` or ``"canonical-relu"`` does to weights, as a layer.
 
     Args:
         space: of the networks.
         w0: frequency of their sine units, None if they have none.
         kind: of the two.
+        activation: of the networks, None where it is not known; sine if there is a ``w0``.
 
     Raises:
         ConfigError: weights that have no such form.
     """
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
-    if unit == "sine" and w0 is None:
-        raise ConfigError(f"prepare: got {kind!r}, but the networks have no sine units")
-    if unit == "relu" and w0 is not None:  # scales would change what they compute
-        raise ConfigError(f"prepare: got {kind!r}, but the networks have sine units")
+    known = activation if w0 is None else "sine"
+    if known != unit or (unit == "sine" and w0 is None):  # it would change what they compute
+        raise ConfigError(f"prepare: got {kind!r}, but {units(known)}")
     try:
         return Canonical(space, unit, w0 or 1.0)
     except ValueError as error:
         raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
+
+
+def units(activation: str | None) -> str:
+    """For messages: what units networks have, and what to do where that is not known."""
+    if activation is None:
+        return (
+            "the activation of the networks is not known; import them again with --activation "
+            "(and --w0 for sine)"
+        )
+    return f"the networks have {activation} units"
 
 
 def generator(purpose: str, *numbers: int) -> torch.Generator:

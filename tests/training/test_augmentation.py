@@ -184,6 +184,21 @@ def test_what_these_networks_do_not_admit_is_told_before_training(
         settings.check(space)
 
 
+@pytest.mark.parametrize("key", ["sign_flips", "rescaling"])
+@pytest.mark.parametrize("activation", ["sine", "tanh", "relu", "gelu", None])
+def test_what_keeps_functions_is_refused_for_units_whose_functions_it_changes(
+    key: str, activation: str | None
+) -> None:
+    settings = Augmentation(**{key: True if key == "sign_flips" else 0.5})
+    keeps = {"sign_flips": ("sine", "tanh"), "rescaling": ("relu",)}[key]
+    w0 = W0 if activation == "sine" else None
+    if activation in keeps:
+        settings.check(SPACE, w0, activation)
+        return
+    with pytest.raises(ConfigError, match=rf"^augment.{key}: got .* {activation or 'not known'}"):
+        settings.check(SPACE, w0, activation)
+
+
 @pytest.mark.parametrize("name", ["permutation", "phase_shifts", "noise", "mixup", "align_mixup"])
 def test_training_sees_augmented_networks_and_evaluation_never(
     data: WeightData, name: str, monkeypatch: pytest.MonkeyPatch

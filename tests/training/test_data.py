@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
-from training.data import WeightData, load, prepare
+from training.data import AT_ONCE, WeightData, load, prepare
 from zoo_gen import ConfigError, Store, TrainingError, ZooReader
+from zoo_gen.memory import bytes_of_batches, bytes_of_theta
 
 KINDS = ("align", "canonical-sine", "canonical-relu")
 
@@ -24,8 +25,8 @@ class Altered(ZooReader):
         super().__init__(zoo.store, zoo.folder)
         self.changes = columns
 
-    def columns(self, theta: bool = False) -> dict[str, np.ndarray]:
-        columns = super().columns(theta)
+    def _shard(self, shard: int, theta: bool) -> dict[str, np.ndarray]:
+        columns = super()._shard(shard, theta)
         for name, change in self.changes.items():
             columns[name] = change(columns)
         return columns
@@ -71,6 +72,7 @@ def test_diverged_networks_are_left_out_and_counted(zoo: ZooReader) -> None:
     data = load(Altered(zoo, status=status))
     assert data.left_out == sum(m % 7 == 0 for m in range(240))
     assert not (data.member % 7 == 0).any()
+    assert torch.equal(data.theta, zoo.theta()[data.member])
     assert len(data.theta) == 240 - data.left_out
 
 
@@ -102,7 +104,7 @@ def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:
 
 def fitting(data: WeightData, kind: str) -> WeightData:
     """The same weights, as of units that the kind is for."""
-    return replace(data, w0=None) if kind == "canonical-relu" else data
+    return replace(data, w0=None, activation="relu") if kind == "canonical-relu" else data
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,9 +154,36 @@ def test_the_frequency_is_that_of_the_zoo(data: WeightData) -> None:
     assert data.w0 == 3.0
 
 
-def test_sine_forms_need_sine_units(data: WeightData) -> None:
-    with pytest.raises(ConfigError, match=r"prepare: got 'canonical-sine', but .* no sine units"):
-        prepare(replace(data, w0=None), "canonical-sine")
+@pytest.mark.parametrize("kind", ["canonical-sine", "canonical-relu"])
+@pytest.mark.parametrize(
+    ("activation", "message"),
+    [
+        ("tanh", "the networks have tanh units"),
+        (None, "the activation of the networks is not known; import them again with --activation"),
+    ],
+)
+def test_forms_of_units_are_refused_where_others_are_or_none_is_known(
+    data: WeightData, kind: str, activation: str | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"prepare: got {kind!r}, but {message}"):
+        prepare(replace(data, w0=None, activation=activation), kind)
+
+
+def test_what_training_needs_is_known_before_anything_is_read(
+    zoo: ZooReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE)
+    monkeypatch.setattr("training.data.available", lambda: needed - 1)
+    monkeypatch.setattr(ZooReader, "_shard", None)
+    told = f"240 networks of {zoo.space.size} weights need {needed / 1e6:,.0f} MB of memory"
+    with pytest.raises(TrainingError, match=told):
+        load(zoo)
+
+
+def test_what_just_fits_is_read(zoo: ZooReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE)
+    monkeypatch.setattr("training.data.available", lambda: needed)
+    assert len(load(zoo).theta) == 240
 
 
 def test_forms_of_scales_refuse_sine_units(data: WeightData) -> None:

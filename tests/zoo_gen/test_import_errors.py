@@ -122,6 +122,36 @@ def test_a_file_that_is_no_network_is_named(
         bring(tmp_path / "src")
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.symlink_to("nowhere"), r"b\.pth cannot be read: No such file"),
+        (os.mkfifo, r"b\.pth is no file; take it away"),
+    ],
+)
+def test_a_name_without_a_file_is_told(tmp_path: Path, make: Any, message: str) -> None:
+    torch.save({"0.weight": torch.zeros(3, 2)}, tmp_path / "a.pth")
+    make(tmp_path / "b.pth")
+    with pytest.raises(SourceError, match=message):
+        open_source("folder", tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match="closed cannot be listed: Permission denied"):
+        open_source("folder", tmp_path)
+
+
 def test_mixed_architectures_are_both_named_and_counted(tmp_path: Path) -> None:
     files = networks(tmp_path / "src")
     for file in files[1:3]:

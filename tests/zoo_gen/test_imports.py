@@ -22,7 +22,7 @@ ROWS = 7
 
 
 def bring(
-    kind: str, src: Path, root: Path, network: dict[str, Any] | None = None, **options: Any
+    kind: str, src: Path, root: Path | str, network: dict[str, Any] | None = None, **options: Any
 ) -> ZooReader:
     """An import, run and opened."""
     source = open_source(kind, src, **options)
@@ -180,6 +180,18 @@ def test_an_interrupted_import_reads_only_what_is_missing(
         path = f"{job.folder}/shards/{name}"
         assert job.store.read(path) == whole.store.read(path)
     assert job.run().read == 0
+
+
+def test_an_import_to_s3_gives_the_bytes_that_a_local_one_gives(tmp_path: Path, s3: str) -> None:
+    LAYOUTS["nfn-siren"](tmp_path / "src")
+    here = bring("nfn-siren", tmp_path / "src", tmp_path / "root")
+    there = bring("nfn-siren", tmp_path / "src", f"{s3}/imported")
+    assert there.url == f"{s3}/imported/{here.folder}"
+    shards = here.store.names(here.path("shards"))
+    assert there.store.names(there.path("shards")) == shards
+    for name in shards:
+        path = here.path(f"shards/{name}")
+        assert there.store.read(path) == here.store.read(path)
 
 
 def test_progress_rises_to_the_number_of_members(tmp_path: Path) -> None:

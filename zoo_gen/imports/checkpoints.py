@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -89,7 +90,8 @@ class Checkpoints:
 
     def read(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], Columns]:
         """As `Foreign.read`."""
-        layout, weights = self.layout, []
+        layout = self.layout
+        weights: dict[str, list[npt.NDArray[Any]]] = {name: [] for name, _ in self._tensors}
         kinds = self.extra.kinds if self.extra else {}
         found: dict[str, list[Any]] = {name: [] for name in kinds}
         for row in rows:
@@ -100,11 +102,12 @@ class Checkpoints:
                 values = self.extra.of(state) if self.extra else {}
             except BadFile as error:
                 raise self._refusal(str(error), int(row)) from error
-            tensors = {name: _array(state[name])[None] for name, _ in self._tensors}
-            weights.append(layout.theta(tensors)[0])
+            for name, tensors in weights.items():
+                tensors.append(_array(state[name]))
             for name, column in found.items():
                 column.append(values.get(name))
-        return np.stack(weights), {name: masked(found[name], kinds[name]) for name in found}
+        theta = layout.theta({name: np.stack(tensors) for name, tensors in weights.items()})
+        return theta, {name: masked(found[name], kinds[name]) for name in found}
 
     def without_bad(self, progress: Callable[[int], None] = lambda done: None) -> Checkpoints:
         """The same, with files of the commonest architecture alone.
@@ -195,8 +198,10 @@ def read_state(path: Path) -> State:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        with torch.serialization.safe_globals(SAFE):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(SAFE), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle's dialects; what it refuses, it raises
+            # a Path would be turned to text again and again inside: a seventh of the time
+            state = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes the readers raise
         raise BadFile(_why(error)) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -50,8 +51,8 @@ def mnist(src: Path) -> Checkpoints:
     Raises:
         SourceError: there are none here.
     """
-    rows = []
-    for file in _files(src, (".pth",)):
+    rows, names = [], walked(src)
+    for file in _files(names, (".pth",)):
         found = [m for part in Path(file).parts[:-1] if (m := MNIST_FOLDER.match(part))]
         if found:
             part, label, index = found[-1].groups()
@@ -59,7 +60,7 @@ def mnist(src: Path) -> Checkpoints:
             signal = int(index) + test * MNIST_TRAINING
             columns = {"label": int(label)}
             rows.append(_Row(file, signal, 0, "test" if test else "", columns))
-    splits = _own_splits(src)
+    splits = _own_splits(src, names)
     for row in rows:
         row.split = splits.get(row.file, row.split)
     pattern = "mnist_png_training_7_123/checkpoints/model_final.pth"
@@ -72,7 +73,7 @@ def fashion(src: Path) -> Checkpoints:
     Raises:
         SourceError: no splits.json, or files that it names are missing.
     """
-    splits = _own_splits(src)
+    splits = _own_splits(src, walked(src))
     if not splits:
         raise SourceError(f"{src}: there is no splits.json, expected one with train, val and test")
     rows = [_Row(f, i, 0, split) for i, (f, split) in enumerate(splits.items())]
@@ -86,8 +87,9 @@ def sine(src: Path) -> Checkpoints:
     Raises:
         SourceError: there are none here.
     """
-    splits = _own_splits(src)
-    rows = [_Row(f, i, 0, splits.get(f, "")) for i, f in enumerate(_files(src, (".pth",)))]
+    names = walked(src)
+    splits = _own_splits(src, names)
+    rows = [_Row(f, i, 0, splits.get(f, "")) for i, f in enumerate(_files(names, (".pth",)))]
     extra = Extra({"amplitude": np.float32, "frequency": np.float32}, _coefficients)
     return _checkpoints("dwsnets-sine", src, rows, "model_0.pth", PAPER, extra)
 
@@ -100,13 +102,13 @@ def nfn(src: Path) -> Checkpoints:
     Raises:
         SourceError: there are none here.
     """
-    rows = []
-    for file in _files(src, (".pth",)):
+    rows, names = [], walked(src)
+    for file in _files(names, (".pth",)):
         folder = NFN_FOLDER.match(Path(file).parent.name)
         name = NFN_FILE.search(file)
         if folder and name:
             rows.append(_Row(file, int(name[1]), 0, "", {"label": int(folder[1])}))
-    splits = _own_splits(src)
+    splits = _own_splits(src, names)
     for row in rows:
         row.split = splits.get(row.file, "")
     return _checkpoints("nfn-siren", src, rows, "randinit_smaller_3s/net17.pth", SIREN)
@@ -125,7 +127,7 @@ def folder(src: Path, labels: Path | None = None) -> Checkpoints:
     Raises:
         SourceError: no files, or labels that match none.
     """
-    files = _files(src, SUFFIXES)
+    files = _files(walked(src), SUFFIXES)
     labels = labels or (src / "labels.csv" if (src / "labels.csv").is_file() else None)
     columns, beside = read_table(labels, src, files) if labels else ({}, [])
     signal = columns.pop("signal", np.arange(len(files)))
@@ -190,17 +192,32 @@ def _checkpoints(
     return Checkpoints(kind, src, files, listing, network, extra)
 
 
-def _files(src: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Files below a folder, hidden ones and what macOS packs into archives left out."""
+def walked(src: Path) -> list[str]:
+    """Names of the files below a folder, hidden ones and what macOS packs into archives left out.
+
+    Raises:
+        SourceError: it is no directory, or one below it cannot be listed.
+    """
     if not src.is_dir():
         raise SourceError(f"{src} is not a directory")
-    found = [
-        path.relative_to(src).as_posix()
-        for path in src.rglob("*")
-        if path.suffix in suffixes and path.is_file()
-    ]
-    shown = [f for f in found if not re.search(r"(^|/)(\.|__MACOSX/)", f)]
-    return sorted(shown, key=lambda f: [int(p) if p.isdigit() else p for p in _parts(f)])
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+    found = []
+    # os.walk, since pathlib takes five times as long for ten thousand files
+    for folder, below, names in os.walk(src, onerror=refuse):
+        below[:] = [name for name in below if name[0] != "." and name != "__MACOSX"]
+        inside = Path(folder).relative_to(src).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [prefix + name for name in names if name[0] != "."]
+    return found
+
+
+def _files(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
+    """Those that may be networks, numbers in their names read as numbers."""
+    found = [name for name in names if name.endswith(suffixes)]
+    return sorted(found, key=lambda f: [int(p) if p.isdigit() else p for p in _parts(f)])
 
 
 def _parts(name: str) -> list[str]:
@@ -208,9 +225,10 @@ def _parts(name: str) -> list[str]:
     return re.split(r"(\d+)", name)
 
 
-def _own_splits(src: Path) -> dict[str, str]:
+def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
     """File -> split, of a splits.json with paths that were right on its author's machine."""
-    places = sorted(src.rglob("splits.json"), key=lambda p: len(p.parts)) if src.is_dir() else []
+    told = [name for name in names if name.rsplit("/", 1)[-1] == "splits.json"]
+    places = [src / name for name in sorted(told, key=lambda n: (n.count("/"), n))]
     if not places:
         return {}
     try:
@@ -223,7 +241,7 @@ def _own_splits(src: Path) -> dict[str, str]:
             f"{places[0]}: expected {{train, val, test: [paths]}} ({error!r})"
         ) from error
     ends: dict[str, str | None] = {}
-    for file in _files(src, SUFFIXES):
+    for file in _files(names, SUFFIXES):
         parts = file.split("/")
         for k in range(len(parts)):
             end = "/".join(parts[k:])

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -87,6 +88,7 @@ class _Layer:
     bias: tuple[str, Shape] | None
 
 
+@lru_cache(4096)  # the same few names come once per file
 def is_weight(name: str, style: Style = "torch") -> bool:
     """Whether a tensor of this name is the weight or bias of a layer."""
     return _leaf(name) in LEAVES[style]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,11 +119,14 @@ def fingerprint(root: Path, files: Iterable[str]) -> str:
 
     Of 64 files at most the content counts, evenly chosen (of large ones, 64 evenly chosen pieces):
     hashing everything would cost as much as importing it. Where the folder lies does not count.
+
+    Raises:
+        SourceError: one cannot be read, or is no file.
     """
     names = sorted(files)
     digest = hashlib.sha256()
     for name in names:
-        digest.update(json.dumps([name, (root / name).stat().st_size]).encode())
+        digest.update(json.dumps([name, _size(f"{root}/{name}")]).encode())
     for i in np.unique(np.linspace(0, len(names) - 1, min(SAMPLES, len(names))).astype(int)):
         with open(root / names[i], "rb") as file:
             size = file.seek(0, 2)
@@ -131,6 +136,16 @@ def fingerprint(root: Path, files: Iterable[str]) -> str:
                 if size <= SAMPLE_BYTES:
                     break
     return digest.hexdigest()
+
+
+def _size(path: str) -> int:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{path} is no file; take it away")
+    return found.st_size
 
 
 def masked(values: Sequence[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
