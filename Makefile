@@ -9,13 +9,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONSTRAINTS ?= -c constraints.txt
 BIN := .venv/bin
 SETUP := .venv/.set-up
+SWIFT := .venv/swift/.set-up
 
 .PHONY: demo test lint bench setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
 
-test: lint
+test: lint $(SWIFT)
 	$(BIN)/python -m pytest
 
 lint: $(SETUP)
@@ -33,6 +34,12 @@ $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
+	touch $@
+
+# a durable object store for the tests of faults; its packages would clash with ours
+$(SWIFT): Makefile
+	test -x .venv/swift/bin/pip || $(BIN)/python -m venv .venv/swift
+	.venv/swift/bin/python -m pip install --quiet swift==2.38.3
 	touch $@
 
 clean:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.table import Table
 
@@ -105,11 +104,11 @@ def title(run: Run) -> str:
     )
 
 
-def write(run: Run, found: list[Row]) -> Path:
+def write(run: Run, found: list[Row]) -> str:
     """Write ``report.md`` and its pictures below the root and attach them to the parent run.
 
     Returns:
-        The local path of ``report.md``.
+        Where ``report.md`` lies.
     """
     store, folder = run.place.store, f"reports/{run.config.name}-{run.key}"
     lines = [
@@ -123,12 +122,15 @@ def write(run: Run, found: list[Row]) -> Path:
     lines += ["| " + " | ".join(row.cells) + " |" for row in found]
     lines += ["", "![Test accuracy](accuracy.png)", "", "![Validation accuracy](curves.png)", ""]
     lines += [f"Zoo: `{store.url(run.recipe.folder)}`", "", "```yaml", run.text.rstrip(), "```", ""]
-    store.publish(f"{folder}/report.md", "\n".join(lines).encode())
-    store.publish(f"{folder}/accuracy.png", accuracy_plot(run, found))
-    store.publish(f"{folder}/curves.png", curves_plot(run, found))
-    for name in ("report.md", "accuracy.png", "curves.png"):
-        run.tracking.artifact(store.local(f"{folder}/{name}"))
-    return store.local(f"{folder}/report.md")
+    files = {
+        "report.md": "\n".join(lines).encode(),
+        "accuracy.png": accuracy_plot(run, found),
+        "curves.png": curves_plot(run, found),
+    }
+    for name, data in files.items():
+        store.publish(f"{folder}/{name}", data)
+        run.tracking.artifact(name, data)
+    return store.url(f"{folder}/report.md")
 
 
 def accuracy_plot(run: Run, found: list[Row]) -> bytes:

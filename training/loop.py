@@ -123,7 +123,7 @@ def train(
         ConfigError: an augmentation that these networks do not admit.
         TrainingError: the loss is no longer finite.
     """
-    settings.augment.check(data.space, data.w0)
+    settings.augment.check(data.space, data.w0, data.activation)
     rank, workers = worker()
     torch.manual_seed(seed)
     model = network.build(data.space, data.classes, data.w0)

@@ -11,7 +11,6 @@ published are skipped.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -21,16 +20,17 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from training import loop, results
 from training.loop import State
 from training.results import Job
-from training.run import OtherWorkerFailed, Tell, decode_state, encode_state, run_job
+from training.run import CHECKPOINTS, OtherWorkerFailed, Tell, decode_state, encode_state, run_job
 from training.tracking import Tracking
 from zoo_gen import DwszooError, EngineError, Store
-from zoo_gen.ray_engine import POLL_SECONDS, Meter
+from zoo_gen.ray_engine import POLL_SECONDS, Meter, forwarded, repeat
 from zoo_gen.recipe import hash8
 
 CHECKPOINT_SECONDS = 10
@@ -50,6 +50,7 @@ class Lane:
         meter: whom it tells of its epochs.
         workers: that share each batch.
         use_gpu: one GPU per worker, else one CPU.
+        every: seconds between checkpoints, at least.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Lane:
     meter: Any
     workers: int
     use_gpu: bool
+    every: float
 
 
 def run_on_ray(
@@ -68,6 +70,7 @@ def run_on_ray(
     tell: Tell,
     workers: int | None = None,
     workers_per_job: int = 1,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Do those of these jobs that have no result, on the Ray session that is there.
 
@@ -79,6 +82,7 @@ def run_on_ray(
         workers: training processes at once, with one GPU each where the session has GPUs, else
             one CPU; None for as many as there are now.
         workers_per_job: of them, how many share each batch of a job.
+        checkpoint_seconds: between two checkpoints, at least; what a death may cost.
 
     Raises:
         DwszooError: what a job raised.
@@ -90,8 +94,9 @@ def run_on_ray(
     lanes = max(1, min(workers // workers_per_job, len(jobs)))
     key = f"{jobs[0].config}-{hash8({'jobs': [job.hash8 for job in jobs]})}"
     meter = Meter.remote()  # type: ignore[attr-defined]
-    whole = Lane(key, store, jobs, tracking, meter, workers_per_job, use_gpu)
+    whole = Lane(key, store, jobs, tracking, meter, workers_per_job, use_gpu, checkpoint_seconds)
     seen = {job.hash8: 0 for job in jobs}
+    told: set[Any] = set()
     running = []
     for i in range(lanes):
         mine = jobs[i::lanes]
@@ -101,7 +106,7 @@ def run_on_ray(
     try:
         while running:
             finished, running = ray.wait(running, timeout=POLL_SECONDS)
-            _pass_on(meter, jobs, seen, tell)
+            _pass_on(meter, jobs, seen, told, tell)
             for ref in finished:
                 if (failure := ray.get(ref)) is not None:
                     raise failure
@@ -119,7 +124,7 @@ def _run_lane(lane: Lane) -> DwszooError | None:
     """Run one group to its end; give the error that the user should see, if any."""
     # reports are collected at this interval; the default of 2 s would hold every checkpoint up
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    storage = lane.store.local("checkpoints")
+    path, filesystem = _storage(lane.store)
     trainer = TorchTrainer(
         _work,
         train_loop_config={"lane": lane},
@@ -129,7 +134,8 @@ def _run_lane(lane: Lane) -> DwszooError | None:
         ),
         run_config=RunConfig(
             name=lane.name,
-            storage_path=str(storage),
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
@@ -144,8 +150,16 @@ def _run_lane(lane: Lane) -> DwszooError | None:
         )
     failure: DwszooError | None = ray.get(lane.meter.read.remote()).get(lane.name)
     if failure is None:
-        shutil.rmtree(storage / lane.name, ignore_errors=True)
+        lane.store.remove(f"{CHECKPOINTS}/{lane.name}")
     return failure
+
+
+def _storage(store: Store) -> tuple[str, Any]:
+    """Where Ray Train keeps checkpoints: a path, and its file system if that is not this one."""
+    if store.is_local:
+        return str(store.local(CHECKPOINTS)), None
+    url = store.url(CHECKPOINTS)
+    return url.split("://")[1], PyFileSystem(FSSpecHandler(store.filesystem))
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -158,12 +172,18 @@ def _work(config: dict[str, Any]) -> None:
     def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
         lane.meter.tell.remote(job.hash8, (epoch, record))
 
+    with forwarded(lane.meter):
+        _do_jobs(lane, rank, device, tell)
+
+
+def _do_jobs(lane: Lane, rank: int, device: str, tell: Tell) -> None:
     for job in lane.jobs:
         # the first worker looks, for all: what it sees may change while another one looks
         if loop.any_worker(rank == 0 and results.done(lane.store, job), device):
             continue
         try:
-            run_job(lane.store, job, lane.tracking, ReportedCheckpoints(job, device), tell, device)
+            kept = ReportedCheckpoints(job, device, lane.every)
+            run_job(lane.store, job, lane.tracking, kept, tell, device)
         except OtherWorkerFailed:
             return
         except DwszooError as error:  # the user must mend it: told once, not retried
@@ -172,10 +192,10 @@ def _work(config: dict[str, Any]) -> None:
 
 
 class ReportedCheckpoints:
-    """Checkpoints that Ray Train keeps, at most one per `CHECKPOINT_SECONDS`."""
+    """Checkpoints that Ray Train keeps, at most one in ``every`` seconds."""
 
-    def __init__(self, job: Job, device: str) -> None:
-        self.job, self.device, self.last = job, device, time.monotonic()
+    def __init__(self, job: Job, device: str, every: float) -> None:
+        self.job, self.device, self.every, self.last = job, device, every, time.monotonic()
 
     def load(self) -> State | None:
         """The last reported one, if it is of this job."""
@@ -187,7 +207,7 @@ class ReportedCheckpoints:
 
     def save(self, state: State | None) -> None:
         """Report it, if the last one is old enough: all workers report or none does."""
-        due = time.monotonic() - self.last > CHECKPOINT_SECONDS
+        due = time.monotonic() - self.last > self.every
         if not loop.any_worker(state is not None and due, self.device):
             return
         self.last = time.monotonic()
@@ -200,12 +220,13 @@ class ReportedCheckpoints:
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 
-def _pass_on(meter: Any, jobs: list[Job], seen: dict[str, int], tell: Tell) -> None:
+def _pass_on(meter: Any, jobs: list[Job], seen: dict[str, int], told: set[Any], tell: Tell) -> None:
     """Pass on what the workers have told of their epochs since the last call."""
     try:
         known = ray.get(meter.read.remote(), timeout=5)
     except ray.exceptions.RayError:  # also: not up yet, or gone; progress is a courtesy
         return
+    repeat(known, told)
     for job in jobs:
         epoch, record = known.get(job.hash8, (0, {}))
         if epoch > seen[job.hash8]:

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from training.results import Job, Result
 from training.tracking import ChildRun, Tracking
 from zoo_gen import DwszooError, StorageError, Store, ZooReader
 
+CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
 """Called after each epoch of a job, from 1, with its record."""
 
@@ -105,7 +105,7 @@ def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[
         return model, data.theta
     raw, _ = zoo_data(store, job.zoo, job.column)
     return nn.Sequential(
-        canonical(raw.space, raw.w0, job.training.prepare), model
+        canonical(raw.space, raw.w0, job.training.prepare, raw.activation), model
     ).eval(), raw.theta
 
 
@@ -131,25 +131,27 @@ def run_locally(store: Store, jobs: list[Job], tracking: Tracking, tell: Tell) -
     """One job after another in this process, resuming from files; needs no Ray."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for job in jobs:
-        place = FileCheckpoints(store.local(f"checkpoints/local-{job.hash8}.pt"), job)
+        place = FileCheckpoints(store, f"{CHECKPOINTS}/local-{job.hash8}.pt", job)
         run_job(store, job, tracking, place, tell, device)
-        place.file.unlink(missing_ok=True)
+        store.remove(place.path)
 
 
 class FileCheckpoints:
-    """Checkpoints in one local file, replaced atomically after each epoch."""
+    """Checkpoints in one file of a store, replaced atomically after each epoch."""
 
-    def __init__(self, file: Path, job: Job) -> None:
-        self.file, self.job = file, job
+    def __init__(self, store: Store, path: str, job: Job) -> None:
+        self.store, self.path, self.job = store, path, job
 
     def load(self) -> State | None:
         """What was saved last, if it is of this job."""
-        return decode_state(self.file.read_bytes(), self.job) if self.file.exists() else None
+        if not self.store.exists(self.path):
+            return None
+        return decode_state(self.store.read(self.path), self.job)
 
     def save(self, state: State | None) -> None:
         """Replace the file."""
         if state is not None:
-            Store(str(self.file.parent)).publish(self.file.name, encode_state(state, self.job))
+            self.store.publish(self.path, encode_state(state, self.job))
 
 
 def encode_state(state: State, job: Job) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs, metrics, data sets and models in MLflow: the one door to it.
+"""Runs, metrics and data sets in MLflow.
 
 An experiment per config name, a parent run per config content, a child run per model and seed. Runs
 are found again by a tag, so that an interrupted command continues the run that it began.
@@ -6,27 +6,25 @@ are found again by a tag, so that an interrupted command continues the run that 
 
 from __future__ import annotations
 
-import logging
-import os
+import tempfile
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from training.mlflow_store import client_of, shown, told, waited
 from training.results import Job, Result, flat
+from training.tracked_models import log_model
 from zoo_gen import TrackingError
+from zoo_gen.patience import LOG
 
 KEY = "dwszoo.key"
-MODEL = "model"
 PARENT = "mlflow.parentRunId"
 EXAMPLE_ROWS = 4
 METRICS_PER_CALL = 1000  # MLflow's own limit
+RETRY_SECONDS = 5.0  # a store that is away does not hold every epoch up
 
 
 @dataclass(frozen=True)
@@ -44,26 +42,26 @@ class Tracking:
     parent: str = ""
 
     @classmethod
-    def connect(cls, uri: str, experiment: str, artifacts: Path | None) -> Tracking:
+    def connect(cls, uri: str, experiment: str, artifacts: Path | str | None) -> Tracking:
         """Reach the store and make the experiment: once, before workers start and race to do so.
 
         Args:
             uri: of the store.
             experiment: its name.
-            artifacts: where artifacts go, or None for the store's own place.
+            artifacts: directory or address that artifacts go to, or None for the store's own place.
 
         Raises:
             TrackingError: the store cannot be reached or is not an MLflow store.
         """
-        with _told(uri):
-            client = _client(uri)
+        with told(uri):
+            client = client_of(uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
-                location = artifacts.as_uri() if artifacts else None
+                location = artifacts.as_uri() if isinstance(artifacts, Path) else artifacts
                 return cls(uri, client.create_experiment(experiment, location))
             if found.lifecycle_stage != "active":
                 raise TrackingError(
-                    f"the MLflow experiment {experiment!r} in {uri} was deleted; restore it "
+                    f"the MLflow experiment {experiment!r} in {shown(uri)} was deleted; restore it "
                     f"(mlflow experiments restore -x {found.experiment_id}) or rename the config"
                 )
             return cls(uri, found.experiment_id)
@@ -75,8 +73,8 @@ class Tracking:
             name: of the run; ``key`` is the hash of what it is.
             params: what the run was asked for; ``config`` the file's text, kept as an artifact.
         """
-        with _told(self.uri):
-            client = _client(self.uri)
+        with told(self.uri):
+            client = client_of(self.uri)
             run = self.find(key)
             if run is None:
                 run = client.create_run(self.experiment, run_name=name).info.run_id
@@ -87,9 +85,9 @@ class Tracking:
 
     def find(self, key: str, finished: bool = False) -> str | None:
         """Id of the run with this key (and finished), or None."""
-        with _told(self.uri):
+        with told(self.uri):
             status = " and attributes.status = 'FINISHED'" if finished else ""
-            runs = _client(self.uri).search_runs(
+            runs = client_of(self.uri).search_runs(
                 [self.experiment], f"tags.`{KEY}` = '{key}'{status}", max_results=1
             )
             return runs[0].info.run_id if runs else None
@@ -100,42 +98,46 @@ class Tracking:
         Args:
             zoo: where the job's zoo lies and how many networks it has: ``url``, ``members``.
         """
-        with _told(self.uri):
-            client = _client(self.uri)
-            run = self.find(job.hash8)
-            if run is None:
-                tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
-                tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
-                run = client.create_run(self.experiment, tags=tags).info.run_id
-                self._params(run, job.settings)
-                self._dataset(run, job, zoo)
-                client.set_tag(run, KEY, job.hash8)  # last: a run that is found is complete
-            client.set_tag(run, PARENT, self.parent)
-            client.set_terminated(run, "RUNNING")
-            logged = client.get_metric_history(run, "val_loss")
-            return ChildRun(self, run, {m.step for m in logged})
+        return waited(self.uri, lambda: self._child(job, zoo))
+
+    def _child(self, job: Job, zoo: dict[str, Any]) -> ChildRun:
+        client = client_of(self.uri)
+        run = self.find(job.hash8)
+        if run is None:
+            tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
+            tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
+            run = client.create_run(self.experiment, tags=tags).info.run_id
+            self._params(run, job.settings)
+            self._dataset(run, job, zoo)
+            client.set_tag(run, KEY, job.hash8)  # last: a run that is found is complete
+        client.set_tag(run, PARENT, self.parent)
+        client.set_terminated(run, "RUNNING")
+        logged = client.get_metric_history(run, "val_loss")
+        return ChildRun(self, run, {m.step for m in logged})
 
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of every metric of a run."""
-        with _told(self.uri):
-            found: dict[str, float] = _client(self.uri).get_run(run).data.metrics
+        with told(self.uri):
+            found: dict[str, float] = client_of(self.uri).get_run(run).data.metrics
             return found
 
     def curve(self, run: str, metric: str) -> list[tuple[int, float]]:
         """(epoch, value) of one metric of a run."""
-        with _told(self.uri):
-            history = _client(self.uri).get_metric_history(run, metric)
+        with told(self.uri):
+            history = client_of(self.uri).get_metric_history(run, metric)
             return sorted({m.step: m.value for m in history}.items())
 
-    def artifact(self, file: Path) -> None:
+    def artifact(self, name: str, data: bytes) -> None:
         """Attach a file to the parent run."""
-        with _told(self.uri):
-            _client(self.uri).log_artifact(self.parent, str(file))
+        with told(self.uri), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(data)
+            client_of(self.uri).log_artifact(self.parent, str(file))
 
     def end(self, status: str = "FINISHED") -> None:
         """Close the parent run and children that still run: FINISHED, FAILED or KILLED."""
-        with _told(self.uri):
-            client = _client(self.uri)
+        with told(self.uri):
+            client = client_of(self.uri)
             still = f"tags.`{PARENT}` = '{self.parent}' and attributes.status = 'RUNNING'"
             for child in client.search_runs([self.experiment], still):
                 client.set_terminated(child.info.run_id, status)
@@ -145,7 +147,7 @@ class Tracking:
         from mlflow.entities import Param
 
         entries = [Param(k, str(v)) for k, v in flat(params).items()]
-        _client(self.uri).log_batch(run, params=entries)
+        client_of(self.uri).log_batch(run, params=entries)
 
     def _dataset(self, run: str, job: Job, zoo: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -159,14 +161,14 @@ class Tracking:
             profile=f'{{"num_rows": {zoo["members"]}}}',
         )
         context = InputTag("mlflow.data.context", "training")
-        _client(self.uri).log_inputs(run, [DatasetInput(dataset, [context])])
+        client_of(self.uri).log_inputs(run, [DatasetInput(dataset, [context])])
 
 
 class ChildRun:
     """The run of one job.
 
     A store that fails in the middle of a training does not end it: what could not be logged is
-    kept and logged with the next epoch, at the latest by `finish`, which raises.
+    kept and logged some seconds later, at the latest by `finish`, which waits for it and raises.
 
     Args:
         tracking: the store.
@@ -177,14 +179,21 @@ class ChildRun:
     def __init__(self, tracking: Tracking, run: str, logged: set[int]) -> None:
         self.tracking, self.run, self.logged = tracking, run, logged
         self.waiting: list[tuple[int, dict[str, float]]] = []
+        self.not_before = 0.0
 
     def epoch(self, epoch: int, record: dict[str, float]) -> None:
         """Log the metrics of one epoch, unless an earlier attempt has."""
         if epoch not in self.logged:
             self.waiting.append((epoch, record))
             self.logged.add(epoch)
-        with suppress(TrackingError):
-            self._flush()
+        if time.monotonic() < self.not_before:
+            return
+        try:
+            with told(self.tracking.uri):
+                self._flush()
+        except TrackingError as error:
+            LOG.warning("%s; the training goes on and logs it later", error)
+            self.not_before = time.monotonic() + RETRY_SECONDS
 
     def finish(self, result: Result, model: nn.Module, theta: Tensor) -> None:
         """Log what epochs are missing, the final metrics and the model; close the run.
@@ -197,13 +206,16 @@ class ChildRun:
         Raises:
             TrackingError: the store cannot be reached.
         """
-        for epoch, record in enumerate(result.history, start=1):
-            self.epoch(epoch, record)
+        lacking = enumerate(result.history, start=1)
+        self.waiting += [(e, record) for e, record in lacking if e not in self.logged]
         self.waiting.append((result.best_epoch, result.summary))
-        self._flush()
-        with _told(self.tracking.uri):
+        waited(self.tracking.uri, self._flush)
+
+        def close() -> None:
             log_model(self.tracking.uri, self.run, model, theta[:EXAMPLE_ROWS])
-            _client(self.tracking.uri).set_terminated(self.run, "FINISHED")
+            client_of(self.tracking.uri).set_terminated(self.run, "FINISHED")
+
+        waited(self.tracking.uri, close)
 
     def _flush(self) -> None:
         from mlflow.entities import Metric
@@ -214,87 +226,7 @@ class ChildRun:
             for epoch, record in self.waiting
             for name, value in record.items()
         ]
-        with _told(self.tracking.uri):
-            for start in range(0, len(metrics), METRICS_PER_CALL):
-                some = metrics[start : start + METRICS_PER_CALL]
-                _client(self.tracking.uri).log_batch(self.run, metrics=some)
+        for start in range(0, len(metrics), METRICS_PER_CALL):
+            some = metrics[start : start + METRICS_PER_CALL]
+            client_of(self.tracking.uri).log_batch(self.run, metrics=some)
         self.waiting.clear()
-
-
-def log_model(uri: str, run: str, model: nn.Module, theta: Tensor) -> None:
-    """Log a network with signature and input example, as an exported program without pickled code.
-
-    The program needs torch alone: whoever loads it needs none of our packages.
-    """
-    from mlflow.models import infer_signature
-
-    with torch.no_grad():
-        signature = infer_signature(theta.numpy(), model(theta).numpy())
-    with _fluent(uri) as mlflow, mlflow.start_run(run_id=run), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pytorch.log_model(
-            model,
-            name=MODEL,
-            signature=signature,
-            input_example=theta.numpy(),
-            # named, so that MLflow does not start processes to find out
-            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "numpy"],
-        )
-
-
-def load_model(tracking: Tracking, run: str) -> nn.Module:
-    """The network that a run logged."""
-    with _told(tracking.uri), _fluent(tracking.uri) as mlflow:
-        model: nn.Module = mlflow.pytorch.load_model(f"runs:/{run}/{MODEL}")
-        return model
-
-
-def _client(uri: str) -> Any:
-    """A client of the store; MLflow is told to be brief and to give up in seconds."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # the import of mlflow sets them to INFO
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(uri)
-
-
-@contextmanager
-def _fluent(uri: str) -> Iterator[Any]:
-    """MLflow, speaking to this store; left alone it would put the address into the environment."""
-    import mlflow
-
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield mlflow
-    finally:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
-
-
-@contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """Turn what MLflow, SQLAlchemy and requests raise into one readable line."""
-    try:
-        yield
-    except TrackingError:
-        raise
-    except Exception as error:
-        known = type(error).__module__.split(".")[0] in (
-            "mlflow",
-            "sqlalchemy",
-            "requests",
-            "alembic",
-        )
-        if not (known or isinstance(error, OSError | ImportError)):
-            raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise TrackingError(
-            f"the MLflow store {uri} cannot be used: {reason}; check that it runs and "
-            "MLFLOW_TRACKING_URI, or unset it for the embedded store"
-        ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ import ray
 
 from zoo_gen.errors import DwszooError, EngineError
 from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
+from zoo_gen.patience import LOG
 
 POLL_SECONDS = 0.3
 RETRIES = 3
@@ -97,6 +99,7 @@ class RayEngine:
         waiting = iter(missing)
         running: dict[Any, int] = {}
         done: dict[int, int] = {}
+        told: set[Any] = set()
         try:
             while True:
                 # asked anew: tasks that wait make an autoscaling cluster grow, from no CPU at all
@@ -111,7 +114,10 @@ class RayEngine:
                     result = _result(ref, running.pop(ref))
                     done[result.shard] = result.rows
                     yield result
-                progress(sum({**_fitted(meter), **done}.values()))
+                known = _known(meter)
+                repeat(known, told)
+                fitted = {key[1]: n for key, n in known.items() if key[0] == "fitted"}
+                progress(sum({**fitted, **done}.values()))
         except Exception:
             # what waits is of no more use; what runs may publish its shard. (After Ctrl-C the
             # session ends, and with it its tasks: to cancel them as well crashed Ray's core.)
@@ -124,7 +130,8 @@ class RayEngine:
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
 def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
-    return fit_shard(job, shard, lambda fitted: meter.tell.remote(shard, fitted))
+    with forwarded(meter):
+        return fit_shard(job, shard, lambda n: meter.tell.remote(("fitted", shard), n))
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -141,13 +148,40 @@ class Meter:
         return self.told
 
 
-def _fitted(meter: Any) -> dict[int, int]:
-    """What the meter knows; progress is a courtesy and never worth a failure."""
+@contextmanager
+def forwarded(meter: Any) -> Iterator[None]:
+    """What a worker logs for the person goes to the driver, by the meter."""
+    handler = _Forward()
+    handler.meter = meter
+    LOG.addHandler(handler)
     try:
-        fitted: dict[int, int] = ray.get(meter.read.remote(), timeout=5)
+        yield
+    finally:
+        LOG.removeHandler(handler)
+
+
+class _Forward(logging.Handler):
+    meter: Any
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.meter.tell.remote(("said", uuid.uuid4().hex), record.getMessage())
+
+
+def repeat(known: dict[Any, Any], told: set[Any]) -> None:
+    """Log in the driver what workers have said and was not told yet."""
+    new = [key for key in known if isinstance(key, tuple) and key[0] == "said" and key not in told]
+    for key in new:
+        LOG.warning(known[key])
+    told.update(new)
+
+
+def _known(meter: Any) -> dict[Any, Any]:
+    """What the meter knows; it is a courtesy and never worth a failure."""
+    try:
+        known: dict[Any, Any] = ray.get(meter.read.remote(), timeout=5)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
         return {}
-    return fitted
+    return known
 
 
 def _result(ref: Any, shard: int) -> ShardDone:

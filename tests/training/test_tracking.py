@@ -14,7 +14,8 @@ from dws.symmetries import flip_signs
 from training import results, run
 from training.data import prepare
 from training.run import run_job, run_locally, track_again
-from training.tracking import Tracking, load_model
+from training.tracked_models import load_model
+from training.tracking import Tracking
 from zoo_gen import Store, TrackingError
 
 
@@ -164,7 +165,7 @@ def test_a_store_that_fails_in_between_loses_nothing(
     def flaky(self, run_id, metrics=(), **kwargs):
         calls.append(len(metrics))
         if len(calls) in (3, 4):
-            raise MlflowException("planted")
+            raise MlflowException("planted: Max retries exceeded")
         return log_batch(self, run_id, metrics=metrics, **kwargs)
 
     monkeypatch.setattr(MlflowClient, "log_batch", flaky)
@@ -193,18 +194,18 @@ def test_the_parent_is_found_again(tracking: Tracking) -> None:
 
 
 def test_checkpoint_files_of_another_job_are_ignored(job, tmp_path: Path) -> None:
-    a, b = job(), job(seed=1)
-    run.FileCheckpoints(tmp_path / "c.pt", a).save({"history": []})
-    assert run.FileCheckpoints(tmp_path / "c.pt", a).load() == {"history": []}
-    assert run.FileCheckpoints(tmp_path / "c.pt", b).load() is None
+    a, b, store = job(), job(seed=1), Store(str(tmp_path))
+    run.FileCheckpoints(store, "c.pt", a).save({"history": []})
+    assert run.FileCheckpoints(store, "c.pt", a).load() == {"history": []}
+    assert run.FileCheckpoints(store, "c.pt", b).load() is None
 
 
 def test_a_damaged_checkpoint_is_ignored(job, tmp_path: Path) -> None:
-    place = run.FileCheckpoints(tmp_path / "c.pt", job())
+    place, file = run.FileCheckpoints(Store(str(tmp_path)), "c.pt", job()), tmp_path / "c.pt"
     place.save({"history": []})
-    whole = place.file.read_bytes()
+    whole = file.read_bytes()
     for content in (b"", b"hello", whole[:100], whole[:200] + b"xxxx" + whole[204:]):
-        place.file.write_bytes(content)
+        file.write_bytes(content)
         assert place.load() in (None, {"history": []})
 
 

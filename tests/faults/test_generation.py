@@ -1,0 +1,160 @@
+"""Whatever dies while a zoo is made: the same command makes the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import Drive, Shards, add_node, begun, shards, until
+from scripted import SHARDS, Scripted, attempts, nodes, once
+
+from zoo_gen import LocalEngine, StorageError, Store, generate
+
+AGENTS = {
+    "ray::RuntimeEnvAgent",
+    "ray::DashboardAgent",
+}  # they end about a minute after their raylet
+
+
+def test_killed_workers_cost_their_attempt_alone(
+    drive: Drive, tmp_path: Path, undisturbed: Shards
+) -> None:
+    script = {(1, 0): "die", (3, 0): "die", (3, 1): "die"}
+    signals = Scripted.of(tmp_path / "traces", script)
+    assert drive(signals, str(tmp_path / "root")).ends() == (0, "")
+    assert attempts(tmp_path / "traces") == once(s1=2, s3=3)
+    assert shards(Store(str(tmp_path / "root"))) == undisturbed
+
+
+def test_a_worker_that_always_dies_ends_the_command_with_a_reason(
+    drive: Drive, tmp_path: Path, undisturbed: Shards
+) -> None:
+    signals = Scripted.of(tmp_path / "traces", {(2, a): "die" for a in range(4)})
+    status, said = drive(signals, str(tmp_path / "root")).ends()
+    assert status == 1
+    assert "shard 2 was lost 4 times" in said
+    assert drive(signals, str(tmp_path / "root")).ends()[0] == 0
+    assert attempts(tmp_path / "traces")[2] == 5
+    assert shards(Store(str(tmp_path / "root"))) == undisturbed
+
+
+def test_a_killed_node_costs_what_it_was_fitting(
+    raylets, drive: Drive, tmp_path: Path, undisturbed: Shards
+) -> None:
+    add_node(raylets)
+    traces = tmp_path / "traces"
+    signals = Scripted.of(traces, {(0, 0): "wait", (1, 0): "wait"})
+    driver = drive(signals, str(tmp_path / "root"), raylets.address)
+    until(begun(traces, 0), "the first shard on the first node")
+    survivor = add_node(raylets)
+    until(begun(traces, 1), "the second shard on the second node")
+    dead = (traces / "0-0").read_text().split()[1]
+    victim = next(n for n in raylets.worker_nodes if n.node_id == dead)
+    assert victim is not survivor
+    workers = [int((traces / "0-0").read_text().split()[0])]
+    raylets.remove_node(victim, allow_graceful=False)
+    for pid in workers:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+    (traces / "go").touch()
+    assert driver.ends()[0] == 0
+    assert attempts(traces) == once(s0=2)
+    assert shards(Store(str(tmp_path / "root"))) == undisturbed
+
+
+def test_a_node_that_joins_takes_its_share_and_one_that_leaves_loses_nothing(
+    raylets, drive: Drive, tmp_path: Path, undisturbed: Shards
+) -> None:
+    traces = tmp_path / "traces"
+    first = add_node(raylets)
+    driver = drive(Scripted.of(traces, pace=0.7), str(tmp_path / "root"), raylets.address)
+    until(begun(traces, 0), "the first shard")
+    second = add_node(raylets)
+    until(lambda: nodes(traces)[second.node_id], "a shard on the node that joined")
+    raylets.remove_node(first)
+    assert driver.ends()[0] == 0
+    made = nodes(traces)
+    assert set(made) == {first.node_id, second.node_id}
+    assert sum(attempts(traces).values()) <= SHARDS + 1  # what the leaving node was fitting
+    assert shards(Store(str(tmp_path / "root"))) == undisturbed
+
+
+def test_a_killed_driver_takes_its_ray_along_and_the_same_command_continues(
+    drive: Drive, tmp_path: Path, undisturbed: Shards
+) -> None:
+    traces, store = tmp_path / "traces", Store(str(tmp_path / "root"))
+    signals = Scripted.of(traces, {(3, 0): "wait", (4, 0): "wait"})
+    driver = drive(signals, store.root)
+    until(lambda: begun(traces, 3)() and begun(traces, 4)(), "shards 3 and 4")
+    family = psutil.Process(driver.process.pid).children(recursive=True)
+    driver.kill()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    names = [process.name() for process in alive]
+    for process in alive:
+        process.kill()
+    assert set(names) <= AGENTS
+    before = attempts(traces)
+    published = set(shards(store))
+    (traces / "go").touch()
+    assert drive(signals, store.root).ends()[0] == 0
+    again = {int(name[5:10]) for name in undisturbed if name not in published}
+    assert attempts(traces) == {s: before.get(s, 0) + (s in again) for s in range(SHARDS)}
+    assert shards(store) == undisturbed
+
+
+def test_ctrl_c_and_the_same_command(drive: Drive, tmp_path: Path, undisturbed: Shards) -> None:
+    traces, store = tmp_path / "traces", Store(str(tmp_path / "root"))
+    signals = Scripted.of(traces, {(3, 0): "wait"})
+    driver = drive(signals, store.root)
+    until(begun(traces, 3), "shard 3")
+    driver.process.send_signal(signal.SIGINT)
+    assert driver.ends()[0] != 0
+    published = set(shards(store))
+    assert "part-00003.parquet" not in published
+    before = attempts(traces)
+    assert drive(signals, store.root).ends()[0] == 0
+    again = {int(name[5:10]) for name in undisturbed if name not in published}
+    assert attempts(traces) == {s: before.get(s, 0) + (s in again) for s in range(SHARDS)}
+    assert shards(store) == undisturbed
+
+
+def test_two_drivers_on_the_same_zoo(drive: Drive, tmp_path: Path, undisturbed: Shards) -> None:
+    traces, store = tmp_path / "traces", Store(str(tmp_path / "root"))
+    signals = Scripted.of(traces, {(0, 0): "wait", (0, 1): "wait"}, pace=0.1)
+    drivers = [drive(signals, store.root, "plain") for _ in range(2)]
+    until(lambda: begun(traces, 0)() and begun(traces, 0, 1)(), "both drivers at the first shard")
+    (traces / "go").touch()
+    assert [driver.ends()[0] for driver in drivers] == [0, 0]
+    assert max(attempts(traces).values()) <= 2
+    assert shards(store) == undisturbed
+
+
+def test_a_full_disk_is_told_and_room_cures_it(tmp_path: Path, undisturbed: Shards) -> None:
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine lets no test mount a small disk")
+    try:
+        store, signals = Store(str(disk)), Scripted.of(tmp_path / "traces")
+        ballast = disk / "ballast"
+        from scripted import recipe
+
+        generated = 3 * len(undisturbed["part-00000.parquet"])
+        ballast.write_bytes(b"x" * (256 * 1024 - generated - 40_000))
+        with pytest.raises(StorageError, match="the disk is full: make room"):
+            generate(store, recipe(), signals, LocalEngine())
+        published = shards(store)
+        assert 0 < len(published) < SHARDS
+        assert all(undisturbed[name] == data for name, data in published.items())
+        ballast.unlink()
+        generate(store, recipe(), signals, LocalEngine())
+        assert sum(attempts(tmp_path / "traces").values()) == SHARDS + 1
+        assert shards(store) == undisturbed
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,164 @@
+"""A zoo on S3 while the store is killed, busy, slow, or hangs up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Drive, Shards, shards
+from scripted import Scripted, attempts, once, recipe
+from servers import KEY, USER, Act, Flaky, Moto, Script, Swift, environment
+
+from zoo_gen import LocalEngine, StorageError, Store, generate
+
+
+def use(port: int, patch: pytest.MonkeyPatch, **user: str) -> None:
+    """Speak to the endpoint at this port from here on."""
+    from s3fs import S3FileSystem
+
+    for name, value in environment(port, **user).items():
+        patch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # fsspec keeps one per bucket, whatever the environment
+
+
+@contextmanager
+def between(port: int, script: Script, patch: pytest.MonkeyPatch, **user: str) -> Iterator[Flaky]:
+    """Our programs speak to a proxy that follows a script."""
+    proxy = Flaky(port, script)
+    use(proxy.port, patch, **user)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def generated(tmp_path: Path, root: str, patience: float = 60) -> Store:
+    store = Store(root, patience)
+    generate(store, recipe(), Scripted.of(tmp_path / "traces"), LocalEngine())
+    return store
+
+
+def test_a_store_killed_in_the_middle_of_an_upload_and_started_again(
+    swift: Swift, drive: Drive, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+) -> None:
+
+    def kill() -> None:
+        time.sleep(0.5)  # the first half of the object is with the store by now
+        swift.kill("proxy", "object")
+        threading.Timer(4, swift.start).start()
+
+    def script(method: str, path: str, before: int) -> Act:
+        first = method == "PUT" and path.endswith("part-00002.parquet") and not before
+        return kill if first else "pass"
+
+    with between(swift.port, script, monkeypatch, user=USER, key=KEY) as proxy:
+        driver = drive(Scripted.of(tmp_path / "traces"), "s3://zoo/killed", "local")
+        status, said = driver.ends()
+        puts = [p for m, p, _ in proxy.requests if m == "PUT" and "part-00002" in p]
+    assert status == 0, said
+    assert "trying again" in said
+    assert len(puts) > 1
+    assert attempts(tmp_path / "traces") == once()
+    use(swift.port, monkeypatch, user=USER, key=KEY)
+    assert shards(Store("s3://zoo/killed")) == undisturbed
+
+
+def test_half_an_object_is_never_listed(swift: Swift, tmp_path: Path, monkeypatch: Any) -> None:
+    with between(swift.port, lambda *_: "cut", monkeypatch, user=USER, key=KEY) as proxy:
+        store = Store("s3://zoo/half", patience=2)
+        with pytest.raises(StorageError):
+            store.publish("part", b"x" * 200_000)
+        assert [m for m, _, act in proxy.requests if act == "cut"]
+    use(swift.port, monkeypatch, user=USER, key=KEY)
+    assert Store("s3://zoo/half").names("") == []
+
+
+def test_a_busy_store_is_asked_again_and_the_person_is_told(
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, caplog: Any
+) -> None:
+    def script(method: str, path: str, before: int) -> str:
+        return "503" if method == "PUT" and "part-00001" in path and before < 14 else "pass"
+
+    with (
+        between(moto.port, script, monkeypatch) as proxy,
+        caplog.at_level(logging.WARNING, "dwszoo"),
+    ):
+        store = generated(tmp_path, "s3://zoo/busy")
+        assert shards(store) == undisturbed
+        assert sum(act == "503" for _, _, act in proxy.requests) == 14
+    assert attempts(tmp_path / "traces") == once()
+    told = [r.getMessage() for r in caplog.records if "trying again" in r.getMessage()]
+    assert told
+    assert all("part-00001.parquet" in line for line in told)
+
+
+def test_a_store_that_stays_busy_ends_the_command_and_the_same_command_continues(
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+) -> None:
+    busy = True
+
+    def script(method: str, path: str, before: int) -> str:
+        return "503" if busy and method == "PUT" and "part-00004" in path else "pass"
+
+    with between(moto.port, script, monkeypatch):
+        with pytest.raises(StorageError, match=r"tried for 3 s.*the same command continues"):
+            generated(tmp_path, "s3://zoo/gone", patience=3)
+        busy = False
+        assert shards(generated(tmp_path, "s3://zoo/gone")) == undisturbed
+    assert attempts(tmp_path / "traces") == once(s4=2)
+
+
+def test_answers_that_are_slow_or_lost_change_nothing(
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+) -> None:
+    def script(method: str, path: str, before: int) -> Act:
+        if method == "PUT" and "part" in path:
+            return "lost" if before == 0 and "part-00003" in path else 0.3
+        return "pass"
+
+    with between(moto.port, script, monkeypatch) as proxy:
+        store = generated(tmp_path, "s3://zoo/slow")
+        assert shards(store) == undisturbed
+        assert len([p for m, p, _ in proxy.requests if m == "PUT" and "part-00003" in p]) == 2
+    assert attempts(tmp_path / "traces") == once()
+
+
+def test_a_store_that_never_answered_is_not_waited_for(monkeypatch: Any) -> None:
+    use(9, monkeypatch)
+    pauses: list[float] = []
+    monkeypatch.setattr("zoo_gen.patience.time.sleep", pauses.append)
+    with pytest.raises(StorageError, match="Could not connect"):
+        Store("s3://zoo/typo").check_writable()
+    assert pauses == []
+
+
+def test_a_refusal_is_not_tried_again(moto: Moto, monkeypatch: Any) -> None:
+    use(moto.port, monkeypatch)
+    store = Store("s3://zoo/refused")
+    store.publish("a", b"1")
+    pauses: list[float] = []
+    monkeypatch.setattr("zoo_gen.patience.time.sleep", pauses.append)
+    with pytest.raises(StorageError):
+        store.read("b")
+    assert pauses == []
+
+
+def test_ray_tasks_tell_the_person_through_the_driver(
+    moto: Moto, drive: Drive, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+) -> None:
+    def script(method: str, path: str, before: int) -> str:
+        return "503" if method == "PUT" and "part-00005" in path and before < 14 else "pass"
+
+    with between(moto.port, script, monkeypatch):
+        status, said = drive(Scripted.of(tmp_path / "traces"), "s3://zoo/told").ends()
+        assert status == 0
+        assert "part-00005.parquet" in said
+        assert "trying again" in said
+        assert shards(Store("s3://zoo/told")) == undisturbed
+    assert attempts(tmp_path / "traces") == once()

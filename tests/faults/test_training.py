@@ -1,0 +1,239 @@
+"""Whatever dies while a model is trained: it ends as if nothing had."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from harness import ENVIRONMENT, HERE, until
+from safetensors.torch import load
+from servers import Moto, environment, free_ports, wait_for
+from slow_model import Slow, steps
+
+from training import results
+from training.loop import Training
+from training.results import Job
+from training.tracking import Tracking
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, generate
+
+EPOCHS, STEPS = 80, 320  # 84 training networks in batches of 21
+FIT = Fit((2, 6, 5, 1), w0=3.0, init="paper", steps=20, learning_rate=0.01)
+SIGNALS = Digits().load().limited(60)
+RECIPE = Recipe.of("slow", Digits(), SIGNALS, Zoo(FIT, Split(70, 15, 15), 2, rows_per_shard=128))
+
+
+@dataclass
+class Training_:
+    """One training in processes of its own.
+
+    Attributes:
+        folder: of the test.
+        root: of the store.
+        tracking: where its run is.
+    """
+
+    folder: Path
+    root: str
+    tracking: Tracking
+    processes: list[subprocess.Popen[str]]
+
+    @property
+    def job(self) -> Job:
+        network: Any = Slow(folder=str(self.traces))
+        settings = Training(epochs=EPOCHS, batch_size=21)
+        return Job("slow", "slow", network, settings, 0, RECIPE.folder)
+
+    @property
+    def traces(self) -> Path:
+        folder = self.folder / "traces"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def start(self, where: str = "ray", workers: int = 1) -> subprocess.Popen[str]:
+        file = self.folder / "jobs.pickle"
+        file.write_bytes(pickle.dumps(([self.job], self.tracking)))
+        command = [sys.executable, str(HERE / "slow_model.py"), str(file), self.root, where]
+        self.processes.append(
+            subprocess.Popen(
+                [*command, str(workers)],
+                env={**os.environ, **ENVIRONMENT},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return self.processes[-1]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load(Store(self.root).read(f"{self.job.folder}/model.safetensors"))
+
+    def epochs(self) -> list[int]:
+        """Every logged step of the run, as often as it was logged."""
+        from mlflow import MlflowClient
+
+        run = self.tracking.find(self.job.hash8, finished=True)
+        assert run is not None
+        history = MlflowClient(self.tracking.uri).get_metric_history(run, "train_loss")
+        return sorted(m.step for m in history)
+
+
+Train = Callable[..., Training_]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[Train]:
+    """Makes a training on a zoo of its own root, tracked in SQLite unless told otherwise."""
+    made: list[Training_] = []
+
+    def make(name: str = "one", root: str = "", uri: str = "") -> Training_:
+        folder = tmp_path / name
+        folder.mkdir()
+        root = root or str(folder / "root")
+        generate(Store(root), RECIPE, SIGNALS, LocalEngine())
+        uri = uri or f"sqlite:///{folder}/mlflow.db"
+        artifacts = None if uri.startswith("http") else folder / "mlartifacts"
+        tracking = Tracking.connect(uri, name, artifacts).with_parent(name, name, {}, "")
+        made.append(Training_(folder, root, tracking, []))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for process in one.processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+def ends(process: subprocess.Popen[str], seconds: float = 180) -> str:
+    """What a process said that must end well."""
+    _, said = process.communicate(timeout=seconds)
+    assert process.returncode == 0, said
+    return said
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of the same training without trouble, in this process."""
+    from training.run import run_locally
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    store = Store(str(folder / "root"))
+    generate(store, RECIPE, SIGNALS, LocalEngine())
+    tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "u", folder / "mlartifacts")
+    one = Training_(folder, store.root, tracking.with_parent("u", "u", {}, ""), [])
+    run_locally(store, [one.job], one.tracking, lambda *_: None)
+    return one.weights()
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The Ray Train workers below a driver."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+def checkpointed(one: Training_) -> bool:
+    """Whether Ray Train has reported a checkpoint."""
+    store = Store(one.root)
+    return any(
+        name.startswith("checkpoint_")
+        for lane in store.names("checkpoints")
+        for name in store.names(f"checkpoints/{lane}")
+    )
+
+
+def test_a_killed_worker_of_two(training: Train, undisturbed: Any) -> None:
+    one = training()
+    process = one.start(workers=2)
+    until(lambda: checkpointed(one), "a checkpoint")
+    workers_of(process)[0].send_signal(signal.SIGKILL)
+    ends(process)
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+
+
+def test_a_killed_driver(training: Train, undisturbed: Any) -> None:
+    one = training()
+    process = one.start()
+    until(lambda: checkpointed(one), "a checkpoint")
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for left in alive:
+        left.kill()
+    before = steps(one.traces)
+    ends(one.start())
+    assert steps(one.traces) - before < STEPS  # it went on, not from the start
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+    assert not Store(one.root).names("checkpoints")
+
+
+def test_a_killed_driver_with_everything_on_s3(
+    moto: Moto, training: Train, undisturbed: Any, monkeypatch: Any
+) -> None:
+    from s3fs import S3FileSystem
+
+    for name, value in environment(moto.port).items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    one = training(root="s3://zoo/training")
+    process = one.start()
+    until(lambda: checkpointed(one), "a checkpoint")
+    process.kill()
+    process.communicate()
+    before = steps(one.traces)
+    ends(one.start())
+    assert steps(one.traces) - before < STEPS
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+    assert results.done(Store(one.root), one.job)
+    assert not Store(one.root).names("checkpoints")
+
+
+def test_mlflow_gone_for_a_while_loses_nothing(
+    training: Train, undisturbed: Any, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+
+    def server() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+        command += ["--artifacts-destination", str(tmp_path / "artifacts")]
+        started = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for(port, 90)
+        return started
+
+    running = server()
+    try:
+        one = training(uri=f"http://127.0.0.1:{port}")
+        process = one.start("plain")
+        until(lambda: steps(one.traces) > 20, "some epochs")
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        down = steps(one.traces)
+        until(lambda: steps(one.traces) > down + 40, "more epochs without MLflow")
+        running = server()
+        said = ends(process)
+        assert "the training goes on" in said
+        assert one.epochs() == list(range(1, EPOCHS + 1))
+        assert same(one.weights(), undisturbed)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()

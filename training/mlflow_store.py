@@ -1,0 +1,100 @@
+"""How an MLflow store is spoken to: briefly, patiently where it is away, errors told in a line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo_gen import DwszooError, TrackingError
+from zoo_gen.patience import PATIENCE_SECONDS, Result, patiently
+
+AWAY = ("failed with timeout", "Max retries exceeded", "database is locked")
+PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
+
+
+def client_of(uri: str) -> Any:
+    """A client of the store; MLflow is told to be brief and to give up in seconds.
+
+    Whoever wants patience asks `waited`.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # the import of mlflow sets them to INFO
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(uri)
+
+
+@contextmanager
+def fluent(uri: str) -> Iterator[Any]:
+    """MLflow, speaking to this store; left alone it would put the address into the environment."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield mlflow
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@contextmanager
+def told(uri: str) -> Iterator[None]:
+    """Turn what MLflow, SQLAlchemy and requests raise into one readable line."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        known = type(error).__module__.split(".")[0] in (
+            "mlflow",
+            "sqlalchemy",
+            "requests",
+            "alembic",
+        )
+        if not (known or isinstance(error, OSError | ImportError)):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise TrackingError(
+            f"the MLflow store {shown(uri)} cannot be used: {shown(reason)}; check that it runs "
+            "and MLFLOW_TRACKING_URI, or unset it for the embedded store"
+        ) from error
+
+
+def waited(uri: str, action: Callable[[], Result]) -> Result:
+    """Something asked of a store that has answered before, again where it is away for a while.
+
+    Raises:
+        TrackingError: it stays away, or it has another reason to refuse.
+    """
+
+    def once() -> Result:
+        with told(uri):
+            return action()
+
+    return patiently(once, _away, PATIENCE_SECONDS)
+
+
+def _away(error: DwszooError) -> bool:
+    """Whether a server cannot be reached or is overloaded, or a database is locked."""
+    cause = error.__cause__
+    status = getattr(cause, "get_http_status_code", lambda: 0)()
+    return (
+        isinstance(cause, ConnectionError | TimeoutError)
+        or status in (429, 502, 503, 504)
+        or any(words in str(cause) for words in AWAY)
+    )
+
+
+def shown(text: str) -> str:
+    """The same without the credentials of addresses in it."""
+    return PASSWORD.sub("***@", text)
