@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from pipeline.options import debug_option, root_option
+from pipeline.submit import submit_of
 from pipeline.transfer import export_zoo, import_zoo
 
 INTERRUPTED = 130
@@ -174,21 +175,25 @@ def report(**options: Any) -> None:
 
 @cli.command()
 @click.argument("zoo")
+@click.option("--html", metavar="FILE", help="Write a page with pictures, complete in itself.")
+@click.option("--source", metavar="PATH", help="For the page: where the signals lie (DIR or file).")
+@click.option("--verify", is_flag=True, help="Check every byte of every shard, and nothing else.")
 @root_option
 @debug_option
-def inspect(zoo: str, root: str) -> None:
-    """Tell what is in a zoo: counts, errors, weights, size; verifies every checksum.
+def inspect(zoo: str, root: str, html: str | None, source: str | None, verify: bool) -> None:
+    """Tell what is in a zoo and whether it is healthy; verifies every checksum.
 
-    ZOO is the folder of a zoo, or its name (or the start of it) below the root.
+    ZOO is the folder of a zoo, or its name (or the start of it) below the root. Findings are told
+    with what to do; the exit status is 1 if shards are missing or corrupt, else 0.
 
     \b
     dwszoo inspect digits
-    dwszoo inspect s3://bucket/prefix/zoos/digits-1a2b3c4d
+    dwszoo inspect mnist --html mnist.html --source DIR
+    dwszoo inspect s3://bucket/prefix/zoos/digits-1a2b3c4d --verify
     """
-    from pipeline.inspect import describe, find
-    from zoo_gen import Store
+    from pipeline.inspect.command import inspect_zoo
 
-    Console().print(describe(find(Store(root), zoo)))
+    inspect_zoo(zoo, root, html, source, verify)
 
 
 @cli.command()
@@ -212,6 +217,7 @@ def configs() -> None:
 
 cli.add_command(import_zoo)
 cli.add_command(export_zoo)
+cli.add_command(submit_of(run))
 
 
 def _report(job: Any) -> None:

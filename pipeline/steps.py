@@ -17,6 +17,7 @@ from pipeline.progress import Bar
 from training import results
 from training.results import Job
 from zoo_gen import (
+    Classifier,
     ConfigError,
     Generated,
     LocalEngine,
@@ -99,13 +100,19 @@ class Run:
 
     @cached_property
     def signals(self) -> Signals:
-        """The signals of the source, limited; read once."""
-        return self.config.source.load().limited(self.config.limit)
+        """The signals of the source, limited (for classifiers all of them); read once."""
+        signals = self.config.source.load()
+        return signals if self._classifiers else signals.limited(self.config.limit)
 
     @cached_property
     def recipe(self) -> Recipe:
         """Of the zoo."""
-        return Recipe.of(self.config.name, self.config.source, self.signals, self.config.zoo)
+        config = self.config
+        return Recipe.of(config.name, config.source, self.signals, config.zoo, config.limit)
+
+    @property
+    def _classifiers(self) -> bool:
+        return isinstance(self.config.zoo.fit, Classifier)
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -175,6 +182,13 @@ class Run:
                 f"models: {self.config.name} has none, its zoo is all that it makes; "
                 "`dwszoo generate` makes it, `dwszoo inspect` shows it"
             )
+        fit = self.config.zoo.fit
+        if isinstance(fit, Classifier):
+            raise ConfigError(
+                "models: they learn a class (column label), but a zoo of classifiers has none; "
+                "what is known of its networks are numbers such as test_accuracy. Remove the "
+                "models to make the zoo alone"
+            )
         if "label" not in self.signals.columns:
             raise ConfigError(
                 f"models: they learn a class (column label), but signals of the source "
@@ -183,7 +197,8 @@ class Run:
             )
         from training.data import canonical
 
-        fit, classes = self.recipe.zoo.fit, len(set(self.signals.columns["label"].tolist()))
+        _ = self.recipe  # the fit suits the signals
+        classes = len(set(self.signals.columns["label"].tolist()))
         for name, model in self.config.models.items():
             try:
                 model.network.build(fit.space, classes, fit.w0)

@@ -15,7 +15,9 @@ import pytest
 import yaml
 from botocore.exceptions import ParamValidationError
 from botocore.validate import validate_parameters
+from moto import mock_aws
 from ray.autoscaler._private.aws.config import _create_default_inbound_rules
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,16 @@ def accept_nodes(config: Config) -> None:
         validate_parameters(
             {**node_type["node_config"], "MinCount": 1, "MaxCount": 1}, run.input_shape
         )
+
+
+def with_resources(config: Config) -> dict[str, Config]:
+    """What Ray takes each machine to have: it asks EC2, here a server of moto."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        filled = AWSNodeProvider.fillout_available_node_types_resources(copy.deepcopy(config))
+    types: dict[str, Config] = filled["available_node_types"]
+    return {name: node_type["resources"] for name, node_type in types.items()}
 
 
 def open_ports(config: Config) -> set[tuple[int, int]]:
@@ -106,6 +118,13 @@ def test_it_scales_from_zero(config: Config) -> None:
     workers = {k: v for k, v in config["available_node_types"].items() if k != "head"}
     assert {v["min_workers"] for v in workers.values()} == {0}
     assert sum(v["max_workers"] for v in workers.values()) <= config["max_workers"]
+
+
+def test_each_machine_has_what_it_is_for(config: Config) -> None:
+    resources = with_resources(config)
+    assert resources["head"]["CPU"] == 0
+    assert (resources["fit"]["CPU"], resources["fit"].get("GPU")) == (16, None)
+    assert resources["gpu"]["GPU"] == 1
 
 
 def test_fitting_runs_on_spot(config: Config) -> None:
