@@ -178,9 +178,12 @@ def report(**options: Any) -> None:
 @click.option("--html", metavar="FILE", help="Write a page with pictures, complete in itself.")
 @click.option("--source", metavar="PATH", help="For the page: where the signals lie (DIR or file).")
 @click.option("--verify", is_flag=True, help="Check every byte of every shard, and nothing else.")
+@click.option("--mend", is_flag=True, help="Do this, and set shards aside that are corrupt.")
 @root_option
 @debug_option
-def inspect(zoo: str, root: str, html: str | None, source: str | None, verify: bool) -> None:
+def inspect(
+    zoo: str, root: str, html: str | None, source: str | None, verify: bool, mend: bool
+) -> None:
     """Tell what is in a zoo and whether it is healthy; verifies every checksum.
 
     ZOO is the folder of a zoo, or its name (or the start of it) below the root. Findings are told
@@ -190,10 +193,11 @@ def inspect(zoo: str, root: str, html: str | None, source: str | None, verify: b
     dwszoo inspect digits
     dwszoo inspect mnist --html mnist.html --source DIR
     dwszoo inspect s3://bucket/prefix/zoos/digits-1a2b3c4d --verify
+    dwszoo inspect digits --mend      then the command that made the zoo, once more
     """
     from pipeline.inspect.command import inspect_zoo
 
-    inspect_zoo(zoo, root, html, source, verify)
+    inspect_zoo(zoo, root, html, source, verify, mend)
 
 
 @cli.command()

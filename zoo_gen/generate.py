@@ -135,6 +135,7 @@ def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]
         return description
     description = {
         "format": FORMAT,
+        "checksum": shards.SEALED,
         "hash8": recipe.hash8,
         "recipe": recipe.as_dict(),
         "space": _told_space(recipe, space),

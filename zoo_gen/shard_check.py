@@ -11,6 +11,8 @@ from zoo_gen.generate import shard_name
 from zoo_gen.store import Store
 from zoo_gen.zoo import Rows, ZooReader
 
+ASIDE = "aside"  # folder of a zoo for shards that were replaced
+
 
 @dataclass(frozen=True)
 class BadShard:
@@ -38,9 +40,21 @@ def each_shard(zoo: ZooReader) -> Iterator[Rows | BadShard]:
         try:
             yield zoo.rows(start, min(start + rows, len(zoo)))
         except CorruptShard as error:
-            yield BadShard(name, "corrupt", str(error).split("; delete it")[0])
+            yield BadShard(name, "corrupt", str(error.__cause__))
         except StorageError as error:
             yield BadShard(name, "unreadable", str(error))
+
+
+def set_aside(zoo: ZooReader, shard: BadShard) -> str:
+    """Move a shard that is corrupt, or of another zoo, to where no reader looks.
+
+    Returns:
+        Its new place. What was set aside under the same name before is replaced.
+    """
+    old, new = zoo.path(f"shards/{shard.name}"), zoo.path(f"{ASIDE}/{shard.name}")
+    zoo.store.publish(new, zoo.store.read(old))
+    zoo.store.remove(old)
+    return zoo.store.url(new)
 
 
 def strays(zoo: ZooReader) -> list[str]:

@@ -2,11 +2,16 @@
 
 Columns are those of the contract (README, "A zoo on disk"), the same in every zoo, then the task
 columns of its source. Encoding is deterministic: equal rows give equal bytes.
+
+Parquet's own checksums are those of pages: they see no damage of headers and of the footer. So the
+footer also holds, under the key ``dwszoo.crc32``, the CRC-32 of the whole file as it is with zeros
+in place of these eight digits. Other readers take no notice of it.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 import numpy as np
@@ -18,6 +23,8 @@ import pyarrow.parquet as pq
 from zoo_gen.errors import CorruptShard, StorageError
 
 KEY = b"dwszoo"
+SEAL, NO_SEAL = b"dwszoo.crc32", b"00000000"
+SEALED = "crc32"  # what ``zoo.json`` tells under ``checksum``; zoos that are older do not
 Columns = dict[str, npt.NDArray[Any]]
 ROW_GROUP = 2048
 GROUP_BYTES = 4 << 20  # of weights in a row group: small enough for a core's cache
@@ -50,17 +57,39 @@ def encode(columns: Columns, description: dict[str, Any]) -> bytes:
     metadata = {KEY: json.dumps(description, sort_keys=True).encode()}
     table = pa.table(arrays).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=_group_rows(columns),
+        table.schema,
         compression="zstd",
         use_dictionary=["split", "status"],
         column_encoding={"theta.list.element": "BYTE_STREAM_SPLIT"},
         write_page_checksum=True,
-    )
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    ) as writer:
+        writer.write_table(table, row_group_size=_group_rows(columns))
+        writer.add_key_value_metadata({SEAL: NO_SEAL})
+    return _sealed(sink.getvalue().to_pybytes())
+
+
+def _sealed(data: bytes) -> bytes:
+    """The same with its checksum in place."""
+    start, stop = _seal_place(data)
+    assert data[start:stop] == NO_SEAL
+    return data[:start] + _checksum(data, start, stop) + data[stop:]
+
+
+def _checksum(data: bytes, start: int, stop: int) -> bytes:
+    whole = memoryview(data)
+    return b"%08x" % zlib.crc32(whole[stop:], zlib.crc32(NO_SEAL, zlib.crc32(whole[:start])))
+
+
+def _seal_place(data: bytes) -> tuple[int, int]:
+    """Where the digits of the checksum stand, (-1, -1) in a file that has none.
+
+    In the footer a key is followed by one byte of type, one of length, and its value.
+    """
+    at = data.rfind(SEAL)
+    start = at + len(SEAL) + 2
+    return (-1, -1) if at < 0 else (start, start + len(NO_SEAL))
 
 
 def _group_rows(columns: Columns) -> int:
@@ -69,8 +98,10 @@ def _group_rows(columns: Columns) -> int:
     return max(1, min(ROW_GROUP, GROUP_BYTES // max(row, 1)))
 
 
-def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[str, Any]]:
-    """The columns and description of one shard, checksums verified.
+def decode(
+    data: bytes, name: str, theta: bool = True, sealed: bool = True
+) -> tuple[Columns, dict[str, Any]]:
+    """The columns and description of one shard, every byte verified.
 
     A null is NaN in a column of numbers (whole numbers with nulls come as float64, as in pandas)
     and "" in one of text.
@@ -79,13 +110,21 @@ def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[st
         data: the bytes of the file.
         name: of the file, for messages.
         theta: whether to read the weights too.
+        sealed: whether it must hold a checksum of the whole file; without one, pages alone are
+            verified.
 
     Raises:
         CorruptShard: the bytes are not a shard, or a checksum does not hold.
         StorageError: memory does not suffice to decode it.
     """
+    start, stop = _seal_place(data)
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if sealed and start < 0:
+            raise ValueError("it lacks its checksum")
+        if start >= 0 and data[start:stop] != _checksum(data, start, stop):
+            raise ValueError("its checksum does not hold")
+        # a file whose own checksum holds has no page with another one
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=start < 0)
         names = [n for n in file.schema_arrow.names if theta or n != "theta"]
         # one thread, since callers read several shards side by side
         table = file.read([n for n in names if n != "theta"], use_threads=False)
@@ -99,9 +138,7 @@ def decode(data: bytes, name: str, theta: bool = True) -> tuple[Columns, dict[st
         ) from error
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CorruptShard(
-            f"{name} is corrupt ({reason}); delete it and run `dwszoo generate` again to refit it"
-        ) from error
+        raise CorruptShard(f"{name} is corrupt ({reason})") from error
 
 
 def _theta(file: pq.ParquetFile, rows: int) -> npt.NDArray[np.float32]:

@@ -82,7 +82,7 @@ def _mended(zoo: ZooReader, shard: BadShard) -> tuple[str, str]:
     what = shard.reason if shard.name in shard.reason else f"{shard.name}: {shard.reason}"
     if shard.kind == "unreadable":
         return what, "check the disk or the connection, then inspect again"
-    return what, f"delete {zoo.store.url(zoo.path(f'shards/{shard.name}'))}, then {mend(zoo)}"
+    return what, f"`dwszoo inspect {zoo.url} --mend` sets it aside, then {mend(zoo)}"
 
 
 def _networks(health: Health) -> Iterator[Finding]:

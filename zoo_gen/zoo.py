@@ -244,28 +244,34 @@ class ZooReader:
         return self._kept[1]
 
     def _shard(self, shard: int, theta: bool) -> shards.Columns:
+        try:
+            return self._verified(shard, theta)
+        except CorruptShard as error:
+            raise CorruptShard(
+                f"{error}; `dwszoo inspect {self.url} --mend` sets it aside and tells which "
+                "command makes it anew"
+            ) from error
+
+    def _verified(self, shard: int, theta: bool) -> shards.Columns:
         path = self.path(f"shards/{shard_name(shard)}")
         name = self.store.url(path)
-        columns, description = shards.decode(self.store.read(path), name, theta)
+        sealed = self.description.get("checksum") == shards.SEALED
+        columns, description = shards.decode(self.store.read(path), name, theta, sealed)
         if description.get("hash8") != self.hash8:
             raise CorruptShard(
                 f"{name} belongs to another zoo (hash {description.get('hash8')}, expected "
-                f"{self.hash8}); delete it and run `dwszoo generate` again to fit it anew"
+                f"{self.hash8})"
             )
         lacking = shards.CONTRACT - set(columns)
         size = columns["theta"].shape[1:] if "theta" in columns else (self.space.size,)
         if lacking or size != (self.space.size,):
             raise CorruptShard(
-                f"{name} is corrupt (it lacks {sorted(lacking) or 'weights of the zoo'}); delete "
-                "it and run `dwszoo generate` again to refit it"
+                f"{name} is corrupt (it lacks {sorted(lacking) or 'weights of the zoo'})"
             )
         rows = self._rows
         expected = np.arange(shard * rows, min((shard + 1) * rows, self._members))
         if not np.array_equal(columns["member"], expected):
-            raise CorruptShard(
-                f"{name} does not hold the members {expected[0]}..{expected[-1]}; delete it and "
-                "run `dwszoo generate` again to fit it anew"
-            )
+            raise CorruptShard(f"{name} does not hold the members {expected[0]}..{expected[-1]}")
         return columns
 
 

@@ -10,11 +10,13 @@ from pipeline.inspect.words import describe, verdict
 from pipeline.progress import Bar
 from zoo_gen import ConfigError, Store, ZooError, ZooReader
 from zoo_gen.health import examine
-from zoo_gen.shard_check import BadShard, each_shard, strays
+from zoo_gen.shard_check import BadShard, each_shard, set_aside, strays
 from zoo_gen.verdict import findings, shard_findings
 
 
-def inspect_zoo(name: str, root: str, html: str | None, source: str | None, verify: bool) -> None:
+def inspect_zoo(
+    name: str, root: str, html: str | None, source: str | None, verify: bool, mend: bool = False
+) -> None:
     """Look at a zoo, tell what is in it, write its page.
 
     Args:
@@ -23,13 +25,16 @@ def inspect_zoo(name: str, root: str, html: str | None, source: str | None, veri
         html: file of the page, None for none.
         source: where the signals lie, for the page; None where the recipe tells all.
         verify: whether to check shards and nothing else.
+        mend: whether to do this and set corrupt shards aside.
 
     Raises:
         ConfigError: options that do not go together.
         ZooError: shards are missing or bad; after everything else was told.
     """
-    if verify and html:
-        raise ConfigError("--verify: checks the shards alone; leave out --html, or --verify")
+    if (verify or mend) and html:
+        raise ConfigError(
+            f"--{'mend' if mend else 'verify'}: checks the shards alone; leave it out, or --html"
+        )
     if source and not html:
         raise ConfigError("--source: is for the page; add --html FILE")
     out, err = Console(), Console(stderr=True)
@@ -38,8 +43,8 @@ def inspect_zoo(name: str, root: str, html: str | None, source: str | None, veri
     zoo = find(Store(root), name)
     if place:
         place[0].check_writable()
-    if verify:
-        _verify(zoo, out, err)
+    if verify or mend:
+        _verify(zoo, mend, out, err)
         return
     from pipeline.inspect.targets import load_targets
 
@@ -58,7 +63,7 @@ def inspect_zoo(name: str, root: str, html: str | None, source: str | None, veri
     _require_shards(health.bad)
 
 
-def _verify(zoo: ZooReader, out: Console, err: Console) -> None:
+def _verify(zoo: ZooReader, mend: bool, out: Console, err: Console) -> None:
     bad, done = [], 0
     with Bar(err, f"verifying {plain(zoo.url)}", len(zoo), "networks") as bar:
         bar.update(0)
@@ -68,6 +73,8 @@ def _verify(zoo: ZooReader, out: Console, err: Console) -> None:
             else:
                 done += len(found)
             bar.update(done)
+    if mend:
+        bad = [_mended(zoo, shard, out) for shard in bad]
     told = list(shard_findings(zoo, bad, strays(zoo)))
     if not bad:
         whole = zoo.description["shards"]
@@ -75,6 +82,14 @@ def _verify(zoo: ZooReader, out: Console, err: Console) -> None:
     if told:
         out.print(verdict(told))
     _require_shards(bad)
+
+
+def _mended(zoo: ZooReader, shard: BadShard, out: Console) -> BadShard:
+    """A corrupt shard set aside, so that it is missing; any other as it is."""
+    if shard.kind != "corrupt":
+        return shard
+    out.print(f"{shard.reason}: set aside as {set_aside(zoo, shard)}", markup=False, soft_wrap=True)
+    return BadShard(shard.name, "missing", "it was set aside")
 
 
 def _require_shards(bad: list[BadShard]) -> None:

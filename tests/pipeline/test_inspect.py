@@ -97,13 +97,34 @@ def test_verify_names_every_bad_shard(dwszoo, zoo: Path, broken: dict[str, bytes
 def test_what_verify_advises_mends_the_zoo(
     dwszoo, zoo: Path, config: Path, tmp_path: Path, broken: dict[str, bytes]
 ) -> None:
+    bad = (zoo / "shards/part-00002.parquet").read_bytes()
     _, out, _ = dwszoo("inspect", zoo, "--verify")
-    told = "".join(out.split("delete ")[1].split(",")[0].split())
-    Path(told).unlink()
+    told = re.search(r"`dwszoo (inspect .*? --mend)`", " ".join(out.split()))
+    assert told is not None
+    code, out, _ = dwszoo(*told[1].replace(" /", "/").replace("inspect/", "inspect /").split())
+    assert code == 1  # the zoo lacks two shards now
+    assert f"set aside as {zoo}/aside/part-00002.parquet" in out
+    assert (zoo / "aside/part-00002.parquet").read_bytes() == bad
     assert dwszoo("generate", config, "--root", tmp_path, "--engine", "local")[0] == 0
     assert {f.name: f.read_bytes() for f in (zoo / "shards").iterdir()} == broken
     code, out, _ = dwszoo("inspect", zoo, "--verify")
     assert (code, "all 3 shards are whole" in out) == (0, True)
+
+
+def test_a_shard_of_another_zoo_is_named_and_mended(
+    dwszoo, zoo: Path, config: Path, tmp_path: Path
+) -> None:
+    file = zoo / "shards/part-00001.parquet"
+    whole = file.read_bytes()
+    words = ("--root", tmp_path / "o", "--engine", "local", "--set", "zoo.seed=1")
+    other = Path(dwszoo("generate", config, *words)[1].strip())
+    file.write_bytes((other / "shards/part-00001.parquet").read_bytes())
+    out = " ".join(dwszoo("inspect", zoo, "--verify")[1].split())
+    assert f"part-00001.parquet belongs to another zoo (hash {other.name[-8:]}" in out
+    assert dwszoo("inspect", zoo, "--mend")[0] == 1
+    assert dwszoo("generate", config, "--root", tmp_path, "--engine", "local")[0] == 0
+    assert file.read_bytes() == whole
+    assert dwszoo("inspect", zoo, "--verify")[0] == 0
 
 
 def test_a_broken_zoo_is_told_as_far_as_it_can_be_read(

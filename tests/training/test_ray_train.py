@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,31 +88,6 @@ def test_two_workers_see_each_training_network_once_per_epoch(
     rows = sorted(line for file in files for line in file.read_text().splitlines())
     train = [json.dumps(row[:4].tolist()) for row in data.theta[data.rows["train"]]]
     assert rows == sorted(train * 2)
-
-
-def test_a_killed_worker_is_replaced_and_the_result_is_the_same(
-    ray_session, own_root, root, job, tracking, tmp_path
-) -> None:
-    import psutil
-
-    jobs = [job(seed=21, epochs=4), job(kind="dwsnet", seed=21, epochs=120)]
-    killed: list[int] = []
-
-    def kill_one(one, epoch, record) -> None:
-        if one is jobs[1] and epoch > 5 and not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
-                    killed.append(process.pid)
-                    os.kill(process.pid, signal.SIGKILL)
-                    return
-
-    run_on_ray(own_root, jobs, tracking, kill_one, workers=2, workers_per_job=2)
-    assert killed
-    for one in jobs:
-        history = results.read(own_root, one).history
-        assert len(history) == one.training.epochs
-        steps = [epoch for epoch, _ in tracking.curve(tracking.find(one.hash8), "val_loss")]
-        assert steps == list(range(1, one.training.epochs + 1))
 
 
 def test_lanes_share_the_jobs_and_give_the_results_of_one_process(

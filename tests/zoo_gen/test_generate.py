@@ -28,6 +28,7 @@ from zoo_gen import (
     generate,
 )
 from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
+from zoo_gen.shards import decode
 
 
 def shards(store: Store, recipe: Recipe) -> dict[str, bytes]:
@@ -182,30 +183,6 @@ def test_ray_gives_the_same_bytes_with_any_number_of_workers(
     assert shards(store, recipe) == shards(zoo_store, recipe)
 
 
-def test_a_killed_worker_costs_its_shard_and_no_more(
-    ray_session: int, tmp_path: Path, long_recipe: Recipe, signals: Signals
-) -> None:
-    import psutil
-
-    from zoo_gen.ray_engine import RayEngine
-
-    killed: list[int] = []
-
-    def kill_one(done: int) -> None:
-        if done and not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if "ray::_fit_shard" in " ".join(process.info["cmdline"] or []):
-                    killed.append(process.pid)
-                    os.kill(process.pid, signal.SIGKILL)
-                    return
-
-    store, reference = Store(str(tmp_path / "ray")), Store(str(tmp_path / "local"))
-    generate(store, long_recipe, signals, RayEngine(), kill_one)
-    assert killed
-    generate(reference, long_recipe, signals, LocalEngine())
-    assert shards(store, long_recipe) == shards(reference, long_recipe)
-
-
 def test_an_error_in_a_ray_task_comes_out_as_itself(
     ray_session: int, tmp_path: Path, recipe: Recipe, signals: Signals
 ) -> None:
@@ -226,24 +203,22 @@ generate(Store(sys.argv[2]), recipe, signals, LocalEngine())
 """
 
 
-def test_after_kills_in_the_middle_the_same_call_completes_the_same_zoo(
+def test_after_a_kill_in_the_middle_the_same_call_completes_the_same_zoo(
     tmp_path: Path, long_recipe: Recipe, signals: Signals
 ) -> None:
     job = tmp_path / "job.pickle"
     job.write_bytes(pickle.dumps((long_recipe, signals)))
     store, reference = Store(str(tmp_path / "killed")), Store(str(tmp_path / "whole"))
     folder = f"{long_recipe.folder}/shards"
-    for goal in (2, 5, 9):
-        process = subprocess.Popen([sys.executable, "-c", GENERATE, str(job), store.root])
-        until = time.monotonic() + 120
-        while len(store.names(folder)) < goal and process.poll() is None:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-        for name in store.names(folder):  # whatever is visible is whole
-            ZooReader(store, long_recipe.folder)
-            assert store.read(f"{folder}/{name}")[-4:] == b"PAR1"
+    process = subprocess.Popen([sys.executable, "-c", GENERATE, str(job), store.root])
+    until = time.monotonic() + 120
+    while len(store.names(folder)) < 3 and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    for name in store.names(folder):  # whatever is visible is whole
+        decode(store.read(f"{folder}/{name}"), name)
     assert generate(store, long_recipe, signals, LocalEngine()).fitted < 90
     generate(reference, long_recipe, signals, LocalEngine())
     assert shards(store, long_recipe) == shards(reference, long_recipe)

@@ -198,6 +198,7 @@ class Import:
         layout = self.source.layout
         description = {
             "format": FORMAT,
+            "checksum": shards.SEALED,
             "hash8": self.hash8,
             "recipe": recipe,
             "space": {
