@@ -254,24 +254,18 @@ class ZooReader:
 
     def _verified(self, shard: int, theta: bool) -> shards.Columns:
         path = self.path(f"shards/{shard_name(shard)}")
-        name = self.store.url(path)
+        name, rows = self.store.url(path), self._rows
         sealed = self.description.get("checksum") == shards.SEALED
         columns, description = shards.decode(self.store.read(path), name, theta, sealed)
-        if description.get("hash8") != self.hash8:
-            raise CorruptShard(
-                f"{name} belongs to another zoo (hash {description.get('hash8')}, expected "
-                f"{self.hash8})"
-            )
-        lacking = shards.CONTRACT - set(columns)
+        if (hash8 := description.get("hash8")) != self.hash8:
+            raise CorruptShard(f"{name} belongs to another zoo (hash {hash8}, not {self.hash8})")
+        lacking = sorted(shards.CONTRACT - set(columns))
         size = columns["theta"].shape[1:] if "theta" in columns else (self.space.size,)
         if lacking or size != (self.space.size,):
-            raise CorruptShard(
-                f"{name} is corrupt (it lacks {sorted(lacking) or 'weights of the zoo'})"
-            )
-        rows = self._rows
-        expected = np.arange(shard * rows, min((shard + 1) * rows, self._members))
-        if not np.array_equal(columns["member"], expected):
-            raise CorruptShard(f"{name} does not hold the members {expected[0]}..{expected[-1]}")
+            raise CorruptShard(f"{name} is corrupt (it lacks {lacking or 'weights of the zoo'})")
+        members = np.arange(shard * rows, min((shard + 1) * rows, self._members))
+        if not np.array_equal(columns["member"], members):
+            raise CorruptShard(f"{name} does not hold the members {members[0]}..{members[-1]}")
         return columns
 
 

@@ -99,9 +99,9 @@ def test_what_verify_advises_mends_the_zoo(
 ) -> None:
     bad = (zoo / "shards/part-00002.parquet").read_bytes()
     _, out, _ = dwszoo("inspect", zoo, "--verify")
-    told = re.search(r"`dwszoo (inspect .*? --mend)`", " ".join(out.split()))
+    told = re.search(r"`dwszoo inspect (.*?) --mend`", " ".join(out.split()))
     assert told is not None
-    code, out, _ = dwszoo(*told[1].replace(" /", "/").replace("inspect/", "inspect /").split())
+    code, out, _ = dwszoo("inspect", told[1].replace(" ", ""), "--mend")  # a path may be folded
     assert code == 1  # the zoo lacks two shards now
     assert f"set aside as {zoo}/aside/part-00002.parquet" in out
     assert (zoo / "aside/part-00002.parquet").read_bytes() == bad
