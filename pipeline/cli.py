@@ -129,7 +129,7 @@ def run(**options: Any) -> None:
             _report(job)
         else:
             job.place.say(f"{job.config.name} has no models: the zoo is all there is to make")
-            click.echo(job.place.store.url(job.recipe.folder))
+            click.echo(job.zoo_url)
 
 
 @cli.command()
@@ -143,7 +143,7 @@ def generate(**options: Any) -> None:
     job = _run(**options)
     with job.place, job.closing():
         job.generate()
-    click.echo(job.place.store.url(job.recipe.folder))
+    click.echo(job.zoo_url)
 
 
 @cli.command()
@@ -231,7 +231,7 @@ def _report(job: Any) -> None:
     file = write(job, found)
     console = Console()
     console.print(table(job, found))
-    click.echo(f"zoo     {job.place.store.url(job.recipe.folder)}")
+    click.echo(f"zoo     {job.zoo_url}")
     click.echo(f"report  {file}")
     click.echo(f"MLflow  {_mlflow_command(job.tracking.uri)}")
 

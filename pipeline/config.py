@@ -13,9 +13,11 @@ import yaml
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 
 from pipeline.messages import explain, nearest
+from pipeline.zoo_facts import ZooPath
 from training.augmentation import Augmentation
 from training.loop import Training
-from training.models import AnyNetwork, DwsNetwork, MlpNetwork
+from training.models import AnyNetwork
+from training.tasks import AnyTask, Classify
 from zoo_gen import AnySource, Classifier, Cnn, ConfigError, Draw, Fit, Mlp, Split, Zoo
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -29,10 +31,12 @@ class Model:
     Attributes:
         network: what is built; its ``kind`` says which.
         training: how it is trained.
+        published: a result of others to show beside it, as text with its source.
     """
 
     network: Annotated[AnyNetwork, Discriminator("kind")]
     training: Training
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ class Config:
     Attributes:
         name: of the zoo, the models and the MLflow experiment.
         description: a line for ``dwszoo configs``.
-        source: where the signals come from; its ``kind`` says which.
-        zoo: how networks are fitted to them.
+        source: where the signals come from, or a zoo that is there; its ``kind`` says which.
+        zoo: how networks are fitted to them; left out with a zoo that is there.
+        task: what is learned; its ``kind`` says which. None for the class in the column ``label``.
         models: name -> what is trained; none for a zoo alone.
+        train_on: train each model on so many of the training networks, the first, for each of
+            these numbers; empty for all of them.
         seeds: each model is trained once per seed.
         limit: use the first signals only (of each part of the source in proportion); of
             classifiers the first runs.
@@ -64,9 +71,11 @@ class Config:
 
     name: str
     description: str
-    source: Annotated[AnySource, Discriminator("kind")]
-    zoo: Zoo
+    source: Annotated[AnySource | ZooPath, Discriminator("kind")]
+    zoo: Zoo | None = None
+    task: Annotated[AnyTask, Discriminator("kind")] | None = None
     models: dict[str, Model] = field(default_factory=dict)
+    train_on: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
@@ -85,6 +94,20 @@ class Config:
             raise ConfigError(
                 f"seeds: got {list(self.seeds)}, expected different ones, at least one"
             )
+        if any(n < 1 for n in self.train_on) or len(set(self.train_on)) < len(self.train_on):
+            raise ConfigError(
+                f"train_on: got {list(self.train_on)}, expected different numbers, each 1 or more"
+            )
+        if isinstance(self.source, ZooPath) and (self.zoo is not None or self.limit is not None):
+            key = "zoo" if self.zoo is not None else "limit"
+            raise ConfigError(f"{key}: the source is a zoo that is there, used whole; leave it out")
+        if not isinstance(self.source, ZooPath) and self.zoo is None:
+            raise ConfigError("zoo: missing; it has no default")
+
+    @property
+    def task_or_default(self) -> AnyTask:
+        """The task, where none is named the class in the column ``label``."""
+        return Classify() if self.task is None else self.task
 
 
 # the floors below stay free of pydantic; here their dataclasses are told to refuse unknown keys
@@ -100,8 +123,9 @@ for _cls in (
     Draw,
     Split,
     *typing.get_args(AnySource),
-    DwsNetwork,
-    MlpNetwork,
+    ZooPath,
+    *typing.get_args(AnyTask),
+    *typing.get_args(AnyNetwork),
     Training,
     Augmentation,
 ):
@@ -127,15 +151,7 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
     Raises:
         ConfigError: names the file and the key, what came, what is allowed, the nearest right key.
     """
-    file = _find(name)
-    try:
-        raw = yaml.load(file.read_text(), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config {file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config {file}: is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"config {file}: expected keys and values, got {type(raw).__name__}")
+    file, raw = _find(name), raw_config(name)
     for change in changes:
         _set(raw, change)
     if limit is not None:
@@ -151,6 +167,20 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
         told = dict.fromkeys(explain(e, raw, Config) for e in error.errors())
         raise ConfigError("; ".join(filter(None, told))) from error
     return config, yaml.safe_dump(raw, sort_keys=False)
+
+
+def raw_config(name: str) -> dict[str, Any]:
+    """A config as it stands in its file, unchecked."""
+    file = _find(name)
+    try:
+        raw = yaml.load(file.read_text(), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {file}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config {file}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"config {file}: expected keys and values, got {type(raw).__name__}")
+    return raw
 
 
 def _with_kind(raw: dict[str, Any]) -> dict[str, Any]:

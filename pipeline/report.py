@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import statistics
-from dataclasses import dataclass
 
 from rich.table import Table
 
+from pipeline.report_plots import Row, against_networks, bars, curves
 from pipeline.steps import Run
+from training import results
+from training.tasks import Metric
 from zoo_gen import TrackingError
-
-COLUMNS = ["model", "test", "validation", "parameters", "networks/s", "seeds"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model over its seeds.
-
-    Attributes:
-        model: its name.
-        test: test accuracy per seed, of the best validation epoch, evaluated once.
-        validation: accuracy of that epoch per seed.
-        parameters: of the model.
-        networks_per_second: mean over the training, of its workers together.
-        curves: per seed, (epoch, validation accuracy).
-    """
-
-    model: str
-    test: list[float]
-    validation: list[float]
-    parameters: int
-    networks_per_second: float
-    curves: list[list[tuple[int, float]]]
-
-    @property
-    def cells(self) -> list[str]:
-        """As text, in the order of `COLUMNS`."""
-        return [
-            self.model,
-            percent(self.test),
-            percent(self.validation),
-            f"{self.parameters:,}",
-            f"{self.networks_per_second:,.0f}",
-            str(len(self.test)),
-        ]
-
-
-def percent(values: list[float]) -> str:
-    """Mean and sample standard deviation in percent; the mean alone of one value."""
-    mean = f"{100 * statistics.mean(values):.1f}"
-    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def rows(run: Run) -> list[Row]:
@@ -61,46 +21,78 @@ def rows(run: Run) -> list[Row]:
         TrackingError: the store cannot be reached.
     """
     run.require_trained()
-    tracking = run.tracking
+    tracking, task = run.tracking, run.config.task_or_default
     found = []
-    for model in run.config.models:
-        children = [tracking.find(j.hash8, finished=True) for j in run.jobs if j.model == model]
+    for key in dict.fromkeys((job.model, job.networks) for job in run.jobs):
+        mine = [job for job in run.jobs if (job.model, job.networks) == key]
+        children = [tracking.find(job.hash8, finished=True) for job in mine]
         ids = [child for child in children if child is not None]
         if len(ids) < len(children):
             raise TrackingError(
-                f"{len(children) - len(ids)} of {len(children)} runs of {model} are not in "
+                f"{len(children) - len(ids)} of {len(children)} runs of {key[0]} are not in "
                 f"{tracking.uri}; `dwszoo train` with the same config and options writes them there"
             )
         metrics = [tracking.metrics(child) for child in ids]
         found.append(
             Row(
-                model,
-                [m["test_accuracy"] for m in metrics],
-                [m["best_val_accuracy"] for m in metrics],
+                *key,
+                {m.name: [values[f"test_{m.name}"] for values in metrics] for m in task.metrics},
+                [values[f"best_val_{task.main.name}"] for values in metrics],
                 int(metrics[0]["parameters"]),
-                statistics.mean(m["mean_networks_per_second"] for m in metrics),
-                [tracking.curve(child, "val_accuracy") for child in ids],
+                statistics.mean(values["mean_networks_per_second"] for values in metrics),
+                [tracking.curve(child, f"val_{task.main.name}") for child in ids],
+                run.config.models[key[0]].published,
             )
         )
     return found
 
 
+def cells(run: Run, found: list[Row]) -> list[dict[str, str]]:
+    """The table as text: a row per model, heading -> cell.
+
+    Metrics are mean ± std over seeds; published values stand there where the config tells some.
+    """
+    metrics = run.config.task_or_default.metrics
+    told = []
+    for row in found:
+        line = {"model": row.model}
+        if run.config.train_on:
+            line["trained on"] = f"{row.networks:,}" if row.networks else "all"
+        line |= {_heading("test", m, metrics): m.text(row.test[m.name]) for m in metrics}
+        line[_heading("validation", metrics[0], metrics)] = metrics[0].text(row.validation)
+        line["parameters"] = f"{row.parameters:,}"
+        line["networks/s"] = f"{row.networks_per_second:,.0f}"
+        line["seeds"] = str(len(row.validation))
+        if any(other.published for other in found):
+            line["published"] = row.published or "–"
+        told.append(line)
+    return told
+
+
+def _heading(split: str, metric: Metric, metrics: tuple[Metric, ...]) -> str:
+    """A metric's column; the table's title names an only one."""
+    return split if len(metrics) == 1 else f"{split} {metric.heading}"
+
+
 def table(run: Run, found: list[Row]) -> Table:
     """For the terminal."""
+    told = cells(run, found)
     out = Table(title=title(run), title_justify="left")
-    for i, name in enumerate(COLUMNS):
+    for i, name in enumerate(told[0]):
         out.add_column(name, justify="left" if i == 0 else "right")
-    for row in found:
-        out.add_row(*row.cells)
+    for line in told:
+        out.add_row(*line.values())
     return out
 
 
 def title(run: Run) -> str:
     """What the table is of."""
-    zoo = run.recipe
+    zoo, main = run.facts, run.config.task_or_default.main
+    what = f"{main.title} in {main.unit}" if main.unit else main.title
+    arrow = "" if main.greater else " (less is better)"
     return (
-        f"{run.config.name}: accuracy in %, from weights alone, mean ± std over seeds\n"
-        f"{zoo.members:,} networks of {zoo.signals:,} signals, {zoo.zoo.views} each"
+        f"{run.config.name}: {what}{arrow}, from weights alone, mean ± std over seeds\n"
+        f"{zoo.members:,} networks of {zoo.signals:,} signals, {zoo.views} each"
     )
 
 
@@ -111,76 +103,37 @@ def write(run: Run, found: list[Row]) -> str:
         Where ``report.md`` lies.
     """
     store, folder = run.place.store, f"reports/{run.config.name}-{run.key}"
-    lines = [
-        f"# {run.config.name}",
-        "",
-        title(run).replace("\n", "; "),
-        "",
-        "| " + " | ".join(COLUMNS) + " |",
-    ]
-    lines += ["|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row.cells) + " |" for row in found]
-    lines += ["", "![Test accuracy](accuracy.png)", "", "![Validation accuracy](curves.png)", ""]
-    lines += [f"Zoo: `{store.url(run.recipe.folder)}`", "", "```yaml", run.text.rstrip(), "```", ""]
-    files = {
-        "report.md": "\n".join(lines).encode(),
-        "accuracy.png": accuracy_plot(run, found),
-        "curves.png": curves_plot(run, found),
-    }
-    for name, data in files.items():
+    told, drawn = cells(run, found), pictures(run, found)
+    lines = [f"# {run.config.name}", "", title(run).replace("\n", "; "), ""]
+    lines += ["| " + " | ".join(told[0]) + " |", "|" + "---|" * len(told[0])]
+    lines += ["| " + " | ".join(line.values()) + " |" for line in told]
+    for name, (caption, _) in drawn.items():
+        lines += ["", f"![{caption}]({name})"]
+    lines += ["", f"Zoo: `{run.zoo_url}`", "", "```yaml", run.text.rstrip(), "```", ""]
+    files = {name: data for name, (_, data) in drawn.items()}
+    for name, data in {"report.md": "\n".join(lines).encode(), **files}.items():
         store.publish(f"{folder}/{name}", data)
         run.tracking.artifact(name, data)
     return store.url(f"{folder}/report.md")
 
 
-def accuracy_plot(run: Run, found: list[Row]) -> bytes:
-    """Bars of test accuracy, one dot per seed, a line at chance, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 0.7 * len(found) + 1.4), layout="constrained")
-    axes = figure.subplots()
-    for i, row in enumerate(found):
-        values = [100 * v for v in row.test]
-        axes.barh(i, statistics.mean(values), color=f"C{i}", alpha=0.75)
-        axes.plot(values, [i] * len(values), "o", color="black", markersize=4)
-        axes.text(max(values) + 1.5, i, percent(row.test), va="center")
-    axes.axvline(100 / run_classes(run), color="gray", linestyle="--", linewidth=1)
-    axes.text(100 / run_classes(run) + 0.5, len(found) - 0.45, "chance", color="gray", fontsize=8)
-    axes.set_yticks(range(len(found)), [row.model for row in found])
-    axes.set_ylim(len(found) - 0.3, -0.6)
-    axes.set_xlim(0, min(118, max(100 * v for row in found for v in row.test) + 22))
-    axes.set_xlabel("test accuracy, % (dots: seeds)")
-    axes.spines[["top", "right"]].set_visible(False)
-    return png(figure)
+def pictures(run: Run, found: list[Row]) -> dict[str, tuple[str, bytes]]:
+    """File name -> caption and PNG of every picture of a report."""
+    task, chance = run.config.task_or_default, chance_of(run)
+    drawn = {
+        f"{m.name}.png": (f"Test {m.title}", bars(found, m, chance if m == task.main else None))
+        for m in task.metrics
+    }
+    if run.config.train_on:
+        caption = f"Test {task.main.title} against training networks"
+        drawn["networks.png"] = caption, against_networks(found, task.main)
+    drawn["curves.png"] = f"Validation {task.main.title}", curves(found, task.main, chance)
+    return drawn
 
 
-def curves_plot(run: Run, found: list[Row]) -> bytes:
-    """Validation accuracy against epochs, one line per seed, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for i, row in enumerate(found):
-        for k, curve in enumerate(row.curves):
-            epochs, values = zip(*curve, strict=True)
-            label = row.model if k == 0 else None
-            axes.plot(epochs, [100 * v for v in values], color=f"C{i}", label=label, alpha=0.8)
-    axes.axhline(100 / run_classes(run), color="gray", linestyle="--", linewidth=1, label="chance")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation accuracy, %")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return png(figure)
-
-
-def run_classes(run: Run) -> int:
-    """Number of classes of the signals."""
-    return int(run.signals.columns["label"].max()) + 1
-
-
-def png(figure: object) -> bytes:
-    """A matplotlib figure as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)  # type: ignore[attr-defined]
-    return buffer.getvalue()
+def chance_of(run: Run) -> float | None:
+    """The main metric of a model that guesses among classes; None where there are none."""
+    if run.config.task_or_default.kind != "classify":
+        return None
+    size = results.read(run.place.store, run.jobs[0]).output.get("size") or run.facts.classes
+    return 1 / size if size else None

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,9 +14,12 @@ from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.progress import Bar
+from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
+from training.loop import Training
 from training.results import Job
 from zoo_gen import (
+    AnySource,
     Classifier,
     ConfigError,
     Generated,
@@ -27,6 +30,7 @@ from zoo_gen import (
     Store,
     TrackingError,
     TrainingError,
+    Zoo,
     generate,
 )
 from zoo_gen.generate import shard_name
@@ -101,32 +105,63 @@ class Run:
     @cached_property
     def signals(self) -> Signals:
         """The signals of the source, limited (for classifiers all of them); read once."""
-        signals = self.config.source.load()
-        return signals if self._classifiers else signals.limited(self.config.limit)
+        source, zoo = self._made
+        whole = isinstance(zoo.fit, Classifier)
+        return source.load().limited(None if whole else self.config.limit)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Of the zoo."""
-        config = self.config
-        return Recipe.of(config.name, config.source, self.signals, config.zoo, config.limit)
+        """Of a zoo that is made here."""
+        config, (source, zoo) = self.config, self._made
+        return Recipe.of(config.name, source, self.signals, zoo, config.limit)
 
     @property
-    def _classifiers(self) -> bool:
-        return isinstance(self.config.zoo.fit, Classifier)
+    def _made(self) -> tuple[AnySource, Zoo]:
+        """Signals and how networks are fitted to them."""
+        source, zoo = self.config.source, self.config.zoo
+        if isinstance(source, ZooPath) or zoo is None:
+            raise ConfigError(f"source: {self.config.name} takes a zoo that is there")
+        return source, zoo
+
+    @cached_property
+    def facts(self) -> ZooFacts:
+        """What is known of the zoo, made here or there already."""
+        if isinstance(self.config.source, ZooPath):
+            return ZooFacts.found(self.place.store, self.config.source.path)
+        return ZooFacts.planned(self.recipe, self.signals)
+
+    @property
+    def zoo_url(self) -> str:
+        """Where the zoo lies."""
+        folder = self.facts.folder
+        elsewhere = folder.startswith("/") or "://" in folder
+        return folder if elsewhere else self.place.store.url(folder)
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every model with every seed."""
+        """Every model with every seed, on every number of training networks."""
+        config, facts = self.config, self.facts
         return [
-            Job(self.config.name, name, model.network, model.training, seed, self.recipe.folder)
-            for name, model in self.config.models.items()
-            for seed in self.config.seeds
+            Job(
+                config.name,
+                name,
+                model.network,
+                model.training,
+                seed,
+                facts.folder,
+                config.task_or_default,
+                networks,
+                facts.hash8,
+            )
+            for name, model in config.models.items()
+            for networks in (config.train_on or (None,))
+            for seed in config.seeds
         ]
 
     @property
     def key(self) -> str:
         """Hash of everything that changes what the run reports."""
-        return hash8({"zoo": self.recipe.hash8, "jobs": [job.hash8 for job in self.jobs]})
+        return hash8({"zoo": self.facts.hash8, "jobs": [job.hash8 for job in self.jobs]})
 
     @cached_property
     def tracking(self) -> Tracking:
@@ -144,15 +179,20 @@ class Run:
         if uri is None:
             uri, artifacts = f"sqlite:///{store.local()}/mlflow.db", store.local("mlartifacts")
             store.check_writable()
-        params: dict[str, Any] = {"zoo": self.recipe.folder, "seeds": list(self.config.seeds)}
-        params |= {"models": list(self.config.models), "members": self.recipe.members}
+        params: dict[str, Any] = {"zoo": self.facts.folder, "seeds": list(self.config.seeds)}
+        params |= {"models": list(self.config.models), "members": self.facts.members}
         with self.place.console.status("opening the MLflow store"):
             tracking = Tracking.connect(uri, self.config.name, artifacts)
             return tracking.with_parent(self.config.name, self.key, params, self.text)
 
     def generate(self) -> Generated:
-        """Fit what is missing of the zoo."""
-        place, recipe = self.place, self.recipe
+        """Fit what is missing of the zoo; nothing of one that is there."""
+        place = self.place
+        if isinstance(self.config.source, ZooPath):
+            facts = self.facts
+            place.say(f"zoo {facts.name}-{facts.hash8}: {facts.members:,} networks are there")
+            return Generated(facts.folder, facts.members)
+        recipe = self.recipe
         title = f"zoo {recipe.name}-{recipe.hash8}"
         there = set(place.store.names(f"{recipe.folder}/shards"))
         if there.issuperset(shard_name(i) for i in range(recipe.shards)):
@@ -176,43 +216,16 @@ class Run:
         return generated
 
     def require_models(self) -> None:
-        """Raise `ConfigError` unless there are models that these networks and signals can train."""
-        if not self.config.models:
-            raise ConfigError(
-                f"models: {self.config.name} has none, its zoo is all that it makes; "
-                "`dwszoo generate` makes it, `dwszoo inspect` shows it"
-            )
-        fit = self.config.zoo.fit
-        if isinstance(fit, Classifier):
-            raise ConfigError(
-                "models: they learn a class (column label), but a zoo of classifiers has none; "
-                "what is known of its networks are numbers such as test_accuracy. Remove the "
-                "models to make the zoo alone"
-            )
-        if "label" not in self.signals.columns:
-            raise ConfigError(
-                f"models: they learn a class (column label), but signals of the source "
-                f"{self.config.source.kind} have {', '.join(self.signals.columns)}; remove the "
-                "models to make the zoo alone"
-            )
-        from training.data import canonical
+        """Raise `ConfigError` unless there are models that these networks can train."""
+        from pipeline.trial import check_models
 
-        _ = self.recipe  # the fit suits the signals
-        classes = len(set(self.signals.columns["label"].tolist()))
-        for name, model in self.config.models.items():
-            try:
-                model.network.build(fit.space, classes, fit.w0)
-                model.training.augment.check(fit.space, fit.w0)
-                if model.training.prepare not in ("none", "align"):
-                    canonical(fit.space, fit.w0, model.training.prepare)
-            except ConfigError as error:
-                raise ConfigError(f"models.{name}: {error}") from error
+        check_models(self.config, self.facts)
 
     def train(self) -> None:
         """Train the models that have no result, and track those that the MLflow store lacks.
 
         Raises:
-            ConfigError: there are none, or the signals have no classes.
+            ConfigError: there are none, or they cannot learn the task on this zoo.
         """
         from training import run
 
@@ -223,7 +236,7 @@ class Run:
         finished = len(self.jobs) - len(pending)
         if pending:
             # before workers start: an incomplete or corrupt zoo is told here, in one line
-            run.zoo_data(store, self.recipe.folder, "label")
+            run.job_data(store, replace(pending[0], networks=None, training=Training()))
         tracking = self.tracking
         done = [job for job in self.jobs if job not in pending]
         for job in done:
@@ -240,7 +253,9 @@ class Run:
 
             def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
                 epochs[job.hash8] = epoch
-                note = f"{job.title}: validation {record['val_accuracy']:.1%}"
+                main = job.task.main
+                value = f"{main.text([record[f'val_{main.name}']])} {main.unit}".rstrip()
+                note = f"{job.title}: validation {main.title} {value}"
                 bar.update(sum(epochs.values()), note)
 
             bar.update(0)

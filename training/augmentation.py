@@ -134,14 +134,15 @@ class Augmentation:
         Args:
             space: of the networks.
             theta: ``[m, size]``.
-            target: int64 ``[m]``, classes.
-            classes: number of them.
+            target: int64 ``[m]``, classes, or float ``[m, k]``, numbers.
+            classes: number of classes, where there are any.
             source: of all randomness.
             w0: of the networks' sine units, where the settings leave it open.
 
         Returns:
-            New weights ``[m, size]``, and targets: as they were, or with mixup the probabilities
-            ``[m, classes]``; ``torch.nn.functional.cross_entropy`` takes both.
+            New weights ``[m, size]``, and targets: as they were, or mixed as the weights are, of
+            classes the probabilities ``[m, classes]``; ``torch.nn.functional.cross_entropy`` takes
+            both.
         """
         theta = self._same_functions(space, theta, source, w0)
         theta = self._other_inputs(space, theta, source)
@@ -152,7 +153,9 @@ class Augmentation:
         if self.noise:
             theta = add_noise(space, theta, self.noise, source)
         if self.mixup:
-            return self._mixed(space, theta, one_hot(target, classes).to(theta.dtype), source)
+            if not target.is_floating_point():
+                target = one_hot(target, classes).to(theta.dtype)
+            return self._mixed(space, theta, target, source)
         return theta, target
 
     def _same_functions(
@@ -193,8 +196,7 @@ class Augmentation:
         other = theta[partner]
         if self.align_mixup:
             other = align(space, other, reference=theta)
-        mixed = mixup(target, target[partner], share)
-        return mixup(theta, other, share), mixed
+        return mixup(theta, other, share), mixup(target, target[partner], share)
 
 
 def within(bound: float, source: torch.Generator, *shape: int) -> Tensor:

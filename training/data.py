@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
+from training.tasks import Classify, Task
 from zoo_gen import ConfigError, TrainingError, ZooReader
 from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.recipe import SPLITS
@@ -30,13 +31,14 @@ class WeightData:
     Attributes:
         space: their weight space.
         theta: float32 ``[n, size]``.
-        target: int64 ``[n]``, the class of each network's signal.
+        target: a row per network, as the task reads it: classes int64 ``[n]``, numbers ``[n, k]``.
         member: int64 ``[n]``, index in the zoo.
         rows: split -> int64 indices into the above.
-        classes: number of classes; every class occurs in training.
+        classes: number of classes, each of which occurs in training; 0 for a task without.
         left_out: networks that diverged while they were fitted.
         w0: frequency of the networks' sine units, None if they have none.
         activation: of their hidden layers, None where that is not known.
+        task: what is learned.
     """
 
     space: WeightSpace
@@ -48,6 +50,21 @@ class WeightData:
     left_out: int
     w0: float | None = None
     activation: str | None = None
+    task: Task = field(default_factory=Classify)
+
+    def only(self, networks: int | None) -> WeightData:
+        """The same with the first training networks alone; None for all.
+
+        Raises:
+            TrainingError: there are not so many.
+        """
+        if networks is None:
+            return self
+        if networks > len(train := self.rows["train"]):
+            raise TrainingError(
+                f"train_on: got {networks}, but the training split has {len(train)} networks"
+            )
+        return replace(self, rows={**self.rows, "train": train[:networks]})
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """The training networks in a fresh order, each once: rows of global batches.
@@ -60,55 +77,39 @@ class WeightData:
         yield from train[order].split(batch_size)
 
 
-def load(zoo: ZooReader, column: str = "label") -> WeightData:
+def load(zoo: ZooReader, task: Task | None = None) -> WeightData:
     """Read a whole zoo once, checksums verified, into memory: 4 bytes for each weight.
 
     Args:
         zoo: a complete zoo, fitted here or imported.
-        column: the task column that is to be predicted.
+        task: what is to be learned; None for the class in the column ``label``.
 
     Raises:
         ZooError: shards are missing or corrupt.
-        TrainingError: the zoo does not fit into memory or lacks the column, or a split or class is
-            empty.
+        TrainingError: the zoo does not fit into memory or lacks a column of the task, a split is
+            empty, or the columns cannot be learned.
     """
     check_memory(zoo)
-    theta, columns, left_out = _read(zoo, column)
+    task = Classify() if task is None else task
+    theta, columns, left_out = _read(zoo, task.needs)
     rows = {name: torch.from_numpy(np.flatnonzero(columns["split"] == name)) for name in SPLITS}
     if empty := [name for name, index in rows.items() if len(index) == 0]:
         raise TrainingError(
             f"{zoo.url}: no network of the {' and '.join(empty)} split is left ({left_out} of "
             f"{len(zoo)} diverged while they were fitted){_advice(zoo)}"
         )
-    values = columns[column]
-    if (
-        values.dtype.kind not in "iuf"
-        or not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all()
-    ):
-        raise TrainingError(
-            f"{zoo.url}: column {column!r} is text, unknown for some networks, or not whole; a "
-            "class is a whole number, 0 or more, that every network has"
-        )
-    target = torch.from_numpy(values.astype(np.int64))
-    classes = int(target.max()) + 1
-    if len(known := torch.unique(target[rows["train"]])) < 2:
-        raise TrainingError(
-            f"{zoo.url}: the training split has one class ({int(known[0])}); use more signals"
-        )
-    if strangers := sorted(set(target.tolist()) - set(known.tolist())):
-        raise TrainingError(
-            f"{zoo.url}: the training split has no network of class {strangers}; use more signals"
-        )
+    targets = task.targets(zoo.url, columns, rows)
     return WeightData(
         zoo.space,
         theta,
-        target,
+        targets.values,
         torch.from_numpy(columns["member"]),
         rows,
-        classes,
+        targets.classes,
         left_out,
         zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
         zoo.network.activation if zoo.network else None,
+        task,
     )
 
 
@@ -124,15 +125,16 @@ def check_memory(zoo: ZooReader) -> None:
         )
 
 
-def _read(zoo: ZooReader, column: str) -> tuple[Tensor, Columns, int]:
+def _read(zoo: ZooReader, needed: tuple[str, ...]) -> tuple[Tensor, Columns, int]:
     """Weights and columns of the networks that did not diverge, and how many did."""
     theta, kept = torch.empty(len(zoo), zoo.space.size), 0
-    names = {"member", "split", column}
+    names = {"member", "split", *needed}
     parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
     for rows in zoo.batches(AT_ONCE):
-        if column not in rows.columns:
+        if lacking := [name for name in needed if name not in rows.columns]:
             raise TrainingError(
-                f"{zoo.url} has no column {column!r}; it has {', '.join(rows.columns)}"
+                f"{zoo.url} has no column {' and no '.join(map(repr, lacking))}; it has "
+                f"{', '.join(rows.columns)}"
             )
         good = rows.columns["status"] == "ok"
         stop = kept + int(good.sum())

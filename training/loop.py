@@ -18,12 +18,12 @@ from typing import Any, Protocol, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from training.augmentation import Augmentation
 from training.data import Preparation, WeightData, generator
 from training.models import Network, check_positive
+from training.tasks import Task
 from zoo_gen import ConfigError, TrainingError
 
 State = dict[str, Any]
@@ -81,10 +81,10 @@ class Outcome:
     Attributes:
         model: with the weights of the best validation epoch, in evaluation mode.
         best_epoch: counted from 1.
-        history: a record per epoch, counted from 1: ``train_loss``, ``val_loss``,
-            ``val_accuracy``, ``learning_rate``, ``seconds``, ``networks_per_second``.
-        test: ``accuracy`` and ``loss`` of that model on the test split, evaluated once.
-        predictions: int64 ``[test networks]``, its classes.
+        history: a record per epoch, counted from 1: ``train_loss``, ``val_loss``, ``val_`` and each
+            metric of the task, ``learning_rate``, ``seconds``, ``networks_per_second``.
+        test: ``loss`` and each metric of that model on the test split, evaluated once.
+        predictions: a row per test network, what the model says of it (`Task.predictions`).
     """
 
     model: nn.Module
@@ -108,11 +108,13 @@ def train(
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None,
     device: str = "cpu",
 ) -> Outcome:
-    """Train one model; keep the epoch with the best validation accuracy (then the lowest loss).
+    """Train one model; keep the epoch that is best on validation networks.
+
+    The task's first metric decides, then the lowest loss.
 
     Args:
         network: what to build.
-        data: the networks to learn from, already prepared as the settings say.
+        data: the networks and what is learned of them, already prepared as the settings say.
         settings: optimisation.
         seed: of initialisation, order and augmentation; never of the split.
         checkpoints: where to resume from and save to; None to do neither.
@@ -120,13 +122,16 @@ def train(
         device: of the model and batches.
 
     Raises:
-        ConfigError: an augmentation that these networks do not admit.
+        ConfigError: an augmentation or model that these networks or the task do not admit, or more
+            workers than networks in a batch.
         TrainingError: the loss is no longer finite.
     """
+    task, (rank, workers) = data.task, worker()
+    task.check_augmentation(settings.augment)
     settings.augment.check(data.space, data.w0, data.activation)
-    rank, workers = worker()
+    check_workers(workers, min(settings.batch_size, len(data.rows["train"])))
     torch.manual_seed(seed)
-    model = network.build(data.space, data.classes, data.w0)
+    model = task.build(network, data)
     cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
     model.to(device)
     optimizer = torch.optim.AdamW(
@@ -140,7 +145,7 @@ def train(
         optimizer, lambda step: rate(step, per_epoch * settings.epochs)
     )
     history: list[dict[str, float]] = []
-    best: State = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "model": {}}
+    best: State = {}
     if checkpoints is not None and (saved := checkpoints.load()) is not None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -155,17 +160,9 @@ def train(
         augmentation = generator("augmentation", seed, epoch)
         for rows in data.batches(settings.batch_size, seed, epoch):
             # drawn for the whole batch by every worker: the same for any number of them
-            theta, target = settings.augment.apply(
-                data.space,
-                data.theta[rows],
-                data.target[rows],
-                data.classes,
-                augmentation,
-                data.w0,
-            )
+            batch = task.batch(data, rows, settings.augment, augmentation)
             mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
-            logits = trained(theta[mine].to(device))
-            loss = cross_entropy(logits, target[mine].to(device), reduction="sum") / len(rows)
+            loss = task.loss(trained, data, *(x[mine].to(device) for x in batch)) / len(rows)
             optimizer.zero_grad()
             (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
             optimizer.step()
@@ -183,14 +180,13 @@ def train(
         history.append(
             {
                 "train_loss": train_loss,
-                "val_loss": score["loss"],
-                "val_accuracy": score["accuracy"],
+                **{f"val_{name}": value for name, value in score.items()},
                 "learning_rate": float(schedule.get_last_lr()[0]),
                 "seconds": seconds,
                 "networks_per_second": networks / seconds,
             }
         )
-        if (score["accuracy"], -score["loss"]) > (best["accuracy"], -best["loss"]):
+        if not best or merit(task, score) > merit(task, best):
             best = {**score, "epoch": epoch, "model": copy.deepcopy(model.state_dict())}
         if checkpoints is not None:
             state = {
@@ -213,24 +209,44 @@ def train(
 def evaluate(
     model: nn.Module, data: WeightData, split: str, device: str = "cpu"
 ) -> tuple[dict[str, float], Tensor]:
-    """Accuracy and cross-entropy over one split, each worker taking its share.
-
-    Returns:
-        ``{"accuracy", "loss"}`` and the predicted classes, int64 ``[networks of the split]``.
-    """
-    rank, workers = worker()
+    """The task's loss, metrics and predictions over one split, each worker taking its share."""
     model.eval()
+    task = data.task
+    answers = {
+        name: _answers(model, data, name, device)
+        for name in dict.fromkeys((*task.references, split))
+    }
+    return task.scores(data, answers, split), task.predictions(data, answers, split)
+
+
+def _answers(model: nn.Module, data: WeightData, split: str, device: str) -> Tensor:
+    """What the model answers to every network of a split, on every worker ``[n, ...]``."""
+    rank, workers = worker()
     rows = data.rows[split]
     mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
-    loss = torch.zeros((), device=device, dtype=torch.float64)
-    predicted = torch.zeros(len(rows), dtype=torch.int64, device=device)
-    for at in torch.arange(len(rows))[mine].split(EVALUATION_BATCH):
-        logits = model(data.theta[rows[at]].to(device))
-        loss += cross_entropy(logits, data.target[rows[at]].to(device), reduction="sum")
-        predicted[at] = logits.argmax(1)
-    loss, predicted = summed(loss), summed(predicted).cpu()
-    correct = (predicted == data.target[rows]).sum().item()
-    return {"accuracy": correct / len(rows), "loss": loss.item() / len(rows)}, predicted
+    parts = [
+        data.task.answers(model, data, rows[at], device)
+        for at in torch.arange(len(rows))[mine].split(EVALUATION_BATCH)
+    ]
+    own = torch.cat(parts) if parts else data.task.answers(model, data, rows[:1], device)[:0]
+    whole = own.new_zeros(len(rows), *own.shape[1:])
+    whole[mine] = own
+    return summed(whole).cpu()
+
+
+def merit(task: Task, score: dict[str, float]) -> tuple[float, float]:
+    """What is to be greater: the task's main metric, then minus the loss; NaN is worst."""
+    value = score[task.main.name] * (1 if task.main.greater else -1)
+    return (-math.inf if math.isnan(value) else value, -score["loss"])
+
+
+def check_workers(workers: int, networks: int) -> None:
+    """Raise `ConfigError` where a worker would have no network of a full batch."""
+    if workers > networks:
+        raise ConfigError(
+            f"--workers-per-model: got {workers}, but a batch has {networks} network(s), which "
+            "cannot be shared by so many; use fewer workers or a larger training.batch_size"
+        )
 
 
 def rate(step: int, steps: int) -> float:

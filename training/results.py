@@ -7,15 +7,17 @@ is done. Its folder's name ends in a hash of everything that changes it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from training.data import WeightData
 from training.loop import Outcome, Training
 from training.models import AnyNetwork
+from training.tasks import AnyTask, Classify
 from zoo_gen import StorageError, Store
 from zoo_gen.recipe import hash8, hashed
 
@@ -32,8 +34,10 @@ class Job:
         network: what is built.
         training: how it is trained.
         seed: of initialisation, order and augmentation.
-        zoo: folder of the zoo below the root; it ends in the zoo's hash.
-        column: the task column that is predicted.
+        zoo: folder of the zoo below the root, or the path or address of one elsewhere.
+        task: what is learned.
+        networks: how many of the training networks are used, the first; None for all.
+        zoo_hash: of the zoo, where its folder's name does not end in it.
     """
 
     config: str
@@ -42,18 +46,21 @@ class Job:
     training: Training
     seed: int
     zoo: str
-    column: str = "label"
+    task: AnyTask = field(default_factory=Classify)
+    networks: int | None = None
+    zoo_hash: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that changes the result, as plain data."""
-        return {
+        settings = {
             "network": hashed(self.network),
             "training": hashed(self.training),
             "seed": self.seed,
-            "zoo": self.zoo.rsplit("-", 1)[-1],
-            "column": self.column,
+            "zoo": self.zoo_hash or self.zoo.rsplit("-", 1)[-1],
+            **self.task.settings,
         }
+        return settings if self.networks is None else settings | {"networks": self.networks}
 
     @property
     def hash8(self) -> str:
@@ -61,9 +68,15 @@ class Job:
         return hash8({"format": FORMAT, **self.settings})
 
     @property
+    def zoo_name(self) -> str:
+        """For people: the zoo's folder without its hash."""
+        return self.zoo.rstrip("/").rsplit("/", 1)[-1].removesuffix(f"-{self.settings['zoo']}")
+
+    @property
     def title(self) -> str:
         """For people."""
-        return f"{self.model} seed {self.seed}"
+        count = "" if self.networks is None else f" on {self.networks:,} networks"
+        return f"{self.model}{count} seed {self.seed}"
 
     @property
     def model_input(self) -> str:
@@ -86,22 +99,27 @@ class Result:
         parameters: weights of the model.
         best_epoch: counted from 1.
         history: a record per epoch.
-        test: accuracy and loss on the test split.
-        predictions: class of each test network, in the order of the zoo.
+        test: loss and metrics on the test split.
+        predictions: what the model says of each test network, in the order of the zoo.
         left_out: networks of the zoo that had diverged.
         workers: processes that trained.
+        main: the task's first metric, which chose the epoch.
+        output: what the model gives (`training.tasks.Output`), as plain data; empty in results
+            that are older than it.
     """
 
     parameters: int
     best_epoch: int
     history: list[dict[str, float]]
     test: dict[str, float]
-    predictions: list[int]
+    predictions: list[Any]
     left_out: int
     workers: int
+    main: str = "accuracy"
+    output: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, outcome: Outcome, left_out: int, workers: int) -> Result:
+    def of(cls, outcome: Outcome, data: WeightData, workers: int) -> Result:
         """From what the loop gave."""
         return cls(
             sum(p.numel() for p in outcome.model.parameters()),
@@ -109,8 +127,10 @@ class Result:
             outcome.history,
             outcome.test,
             outcome.predictions.tolist(),
-            left_out,
+            data.left_out,
             workers,
+            data.task.main.name,
+            data.task.output(data).as_dict(),
         )
 
     @property
@@ -124,9 +144,8 @@ class Result:
         seconds = sum(record["seconds"] for record in self.history)
         networks = sum(r["seconds"] * r["networks_per_second"] for r in self.history)
         return {
-            "test_accuracy": self.test["accuracy"],
-            "test_loss": self.test["loss"],
-            "best_val_accuracy": self.validation["val_accuracy"],
+            **{f"test_{name}": value for name, value in self.test.items()},
+            f"best_val_{self.main}": self.validation[f"val_{self.main}"],
             "best_epoch": float(self.best_epoch),
             "train_seconds": seconds,
             "mean_networks_per_second": networks / seconds,
@@ -156,7 +175,8 @@ def read(store: Store, job: Job) -> Result:
     path = f"{job.folder}/result.json"
     try:
         record = json.loads(store.read(path))
-        return Result(**{name: record[name] for name in Result.__dataclass_fields__})
+        known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
+        return Result(**known)
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{store.url(path)} is not a result ({error!r}); delete its folder to train it anew"

@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -15,8 +16,9 @@ from training import loop, results
 from training.data import Preparation, WeightData, canonical, load, prepare
 from training.loop import Checkpoints, State
 from training.results import Job, Result
+from training.tasks import AnyTask
 from training.tracking import ChildRun, Tracking
-from zoo_gen import DwszooError, StorageError, Store, ZooReader
+from zoo_gen import DwszooError, StorageError, Store, ZooReader, open_zoo
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
@@ -39,7 +41,7 @@ def run_job(
     rank, workers = loop.worker()
     run: ChildRun | None = None
     with together(device):
-        data, zoo = zoo_data(store, job.zoo, job.column, job.training.prepare)
+        data, zoo = job_data(store, job)
         if rank == 0:
             run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
 
@@ -51,7 +53,7 @@ def run_job(
     outcome = loop.train(job.network, data, job.training, job.seed, checkpoints, on_epoch, device)
     with together(device):
         if run is not None:
-            result = Result.of(outcome, data.left_out, workers)
+            result = Result.of(outcome, data, workers)
             results.publish(store, job, result, outcome.model.state_dict())
             run.finish(result, *logged(store, job, outcome.model, data))
 
@@ -79,11 +81,22 @@ class OtherWorkerFailed(DwszooError):
 
 def track_again(store: Store, job: Job, tracking: Tracking) -> None:
     """Write a result that is on disk into a tracking store that lacks it."""
+    model, data, zoo = trained(store, job)
+    run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
+    run.finish(results.read(store, job), *logged(store, job, model, data))
+
+
+def trained(store: Store, job: Job) -> tuple[nn.Module, WeightData, ZooReader]:
+    """The model of a job that is done, in evaluation mode, and the networks it learned from.
+
+    Raises:
+        StorageError: its file is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
-    data, zoo = zoo_data(store, job.zoo, job.column, job.training.prepare)
-    model = job.network.build(data.space, data.classes, data.w0)
+    data, zoo = job_data(store, job)
+    model = job.task.build(job.network, data)
     path = f"{job.folder}/model.safetensors"
     try:
         model.load_state_dict(load_tensors(store.read(path)))
@@ -91,8 +104,7 @@ def track_again(store: Store, job: Job, tracking: Tracking) -> None:
         raise StorageError(
             f"{store.url(path)} is damaged; delete its folder to train the model anew"
         ) from error
-    run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
-    run.finish(results.read(store, job), *logged(store, job, model.eval(), data))
+    return model.eval(), data, zoo
 
 
 def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[nn.Module, Tensor]:
@@ -103,28 +115,36 @@ def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[
     """
     if not job.training.prepare.startswith("canonical"):
         return model, data.theta
-    raw, _ = zoo_data(store, job.zoo, job.column)
+    raw, _ = job_data(store, replace(job, training=replace(job.training, prepare="none")))
     return nn.Sequential(
         canonical(raw.space, raw.w0, job.training.prepare, raw.activation), model
     ).eval(), raw.theta
 
 
-def zoo_data(
-    store: Store, folder: str, column: str, kind: Preparation = "none"
-) -> tuple[WeightData, ZooReader]:
-    """A zoo in memory, prepared; read once per process, and prepared once for each kind."""
-    return _zoo_data(store, folder, column, kind)
+def job_data(store: Store, job: Job) -> tuple[WeightData, ZooReader]:
+    """The networks of a job, read and prepared as it says; once per process for equal wishes."""
+    return _job_data(store, job.zoo, job.task, job.training.prepare, job.networks)
 
 
 @cache
-def _zoo_data(
-    store: Store, folder: str, column: str, kind: Preparation
+def _job_data(
+    store: Store, folder: str, task: AnyTask, kind: Preparation, networks: int | None
 ) -> tuple[WeightData, ZooReader]:
     if kind != "none":
-        data, zoo = _zoo_data(store, folder, column, "none")
+        data, zoo = _job_data(store, folder, task, "none", networks)
         return prepare(data, kind), zoo
-    zoo = ZooReader(store, folder)
-    return load(zoo, column), zoo
+    if networks is not None:
+        data, zoo = _job_data(store, folder, task, kind, None)
+        return data.only(networks), zoo
+    zoo = zoo_at(store, folder)
+    return load(zoo, task), zoo
+
+
+def zoo_at(store: Store, folder: str) -> ZooReader:
+    """A zoo below the root, or elsewhere where an absolute path or an address is given."""
+    if folder.startswith("/") or "://" in folder:
+        return open_zoo(folder)
+    return ZooReader(store, folder)
 
 
 def run_locally(store: Store, jobs: list[Job], tracking: Tracking, tell: Tell) -> None:

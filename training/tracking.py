@@ -106,6 +106,7 @@ class Tracking:
         if run is None:
             tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
             tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
+            tags |= {"task": job.task.kind}
             run = client.create_run(self.experiment, tags=tags).info.run_id
             self._params(run, job.settings)
             self._dataset(run, job, zoo)
@@ -152,10 +153,9 @@ class Tracking:
     def _dataset(self, run: str, job: Job, zoo: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        name, digest = job.zoo.rsplit("/", 1)[-1].rsplit("-", 1)
         dataset = Dataset(
-            name,
-            digest,
+            job.zoo_name,
+            job.settings["zoo"],
             "dwszoo",
             source=f'{{"uri": "{zoo["url"]}"}}',
             profile=f'{{"num_rows": {zoo["members"]}}}',

@@ -135,7 +135,7 @@ def test_a_source_without_test_part_is_told(dwszoo, config: Path, tmp_path: Path
     assert "the source has no train and no test part of its own" in err
 
 
-def test_models_on_a_zoo_of_classifiers_are_refused_before_any_work(
+def test_classes_of_classifiers_are_refused_before_any_work(
     dwszoo, config: Path, tmp_path: Path
 ) -> None:
     raw = yaml.safe_load(config.read_text())
@@ -143,5 +143,6 @@ def test_models_on_a_zoo_of_classifiers_are_refused_before_any_work(
     config.write_text(yaml.safe_dump(raw))
     code, _, err = dwszoo("run", config, "--root", tmp_path)
     assert code == 2
-    assert "models: they learn a class (column label), but a zoo of classifiers has none" in err
+    assert "classify (where none is named) learns the column label, but the zoo tiny-" in err
+    assert "of its own it has train_accuracy, train_loss, test_accuracy, test_loss" in err
     assert not (tmp_path / "zoos").exists()

@@ -99,7 +99,7 @@ def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message
 
 
 def test_a_config_without_a_required_key_says_which(tmp_path: Path) -> None:
-    (tmp_path / "my.yaml").write_text("name: a")
+    (tmp_path / "my.yaml").write_text("name: a\ndescription: b\nsource: {kind: digits}")
     with pytest.raises(ConfigError, match=r"zoo: missing; it has no default"):
         load(str(tmp_path / "my.yaml"))
 

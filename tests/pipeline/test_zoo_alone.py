@@ -52,7 +52,9 @@ def test_models_of_signals_without_classes_are_refused_before_any_work(
     config.write_text(yaml.safe_dump(raw))
     code, _, err = dwszoo(command, config, "--root", tmp_path)
     assert code == 2
-    assert "column label), but signals of the source sine have amplitude, frequency" in err
+    assert "task: classify (where none is named) learns the column label, but the zoo sines" in err
+    assert "of its own it has amplitude, frequency. Name another task" in err
+    assert "whose zoos have it: cifar10, digits, mnist, shapes" in err
     assert not (tmp_path / "zoos").exists()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
 from training.data import AT_ONCE, WeightData, load, prepare
+from training.tasks import Regress
 from zoo_gen import ConfigError, Store, TrainingError, ZooReader
 from zoo_gen.memory import bytes_of_batches, bytes_of_theta
 
@@ -86,7 +87,7 @@ def test_a_split_that_diverged_altogether_is_refused(zoo: ZooReader) -> None:
 
 def test_a_missing_column_is_named_with_those_that_are_there(zoo: ZooReader) -> None:
     with pytest.raises(TrainingError, match="no column 'frequency'; it has member, signal"):
-        load(zoo, "frequency")
+        load(zoo, Regress())
 
 
 def test_one_class_is_refused(zoo: ZooReader) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from training import results
 from training.results import Job, Result
+from training.tasks import Classify, Regress
 from zoo_gen import StorageError, Store
 
 RESULT = Result(
@@ -29,9 +30,11 @@ def test_everything_that_changes_a_result_changes_its_address(job) -> None:
         job(prepare="align"),
         replace(base, zoo="zoos/tiny-00000000"),
         replace(base, network=replace(base.network, hidden=(17,))),
-        replace(base, column="other"),
+        replace(base, task=Classify(column="other")),
+        replace(base, task=Regress()),
+        replace(base, networks=50),
     ]
-    assert len({j.hash8 for j in [base, *others]}) == 12
+    assert len({j.hash8 for j in [base, *others]}) == 14
 
 
 def test_a_published_result_is_read_back(job, tmp_path) -> None:

@@ -1,0 +1,139 @@
+"""Pictures of a report: metrics per model, training curves, errors against training networks."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from training.tasks import Metric
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model over its seeds, on one number of training networks.
+
+    Attributes:
+        model: its name.
+        networks: that it was trained on, None for all.
+        test: metric -> value on the test split per seed, of the best validation epoch, evaluated
+            once.
+        validation: the main metric of that epoch per seed.
+        parameters: of the model.
+        networks_per_second: mean over the training, of its workers together.
+        curves: per seed, (epoch, main metric on validation networks).
+        published: a result of others, as text.
+    """
+
+    model: str
+    networks: int | None
+    test: dict[str, list[float]]
+    validation: list[float]
+    parameters: int
+    networks_per_second: float
+    curves: list[list[tuple[int, float]]]
+    published: str = ""
+
+    @property
+    def name(self) -> str:
+        """Model, and the number of networks where it is one of several."""
+        return self.model if self.networks is None else f"{self.model}, {self.networks:,}"
+
+
+def bars(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:
+    """Bars of one test metric, one dot per seed, as PNG.
+
+    Args:
+        chance: where to draw a line, as the metric counts.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 0.7 * len(found) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    for i, row in enumerate(found):
+        values = [metric.scaled(v) for v in row.test[metric.name]]
+        axes.barh(i, statistics.mean(values), color=f"C{i % 10}", alpha=0.75)
+        axes.plot(values, [i] * len(values), "o", color="black", markersize=4)
+        text, place = metric.text(row.test[metric.name]), (max(*values, 0.0), i)
+        axes.annotate(text, place, (6, 0), textcoords="offset points", va="center")
+    if chance is not None:
+        line_at = metric.scaled(chance)
+        axes.axvline(line_at, color="gray", linestyle="--", linewidth=1)
+        axes.annotate("chance", (line_at, len(found) - 0.45), color="gray", fontsize=8)
+    axes.set_yticks(range(len(found)), [row.name for row in found])
+    axes.set_ylim(len(found) - 0.3, -0.6)
+    axes.margins(x=0.3)
+    axes.set_xlabel(f"test {metric.heading} (dots: seeds)")
+    return png(figure, axes)
+
+
+def curves(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:
+    """The main metric on validation networks against epochs, one line per seed, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for i, row in enumerate(found):
+        for k, curve in enumerate(row.curves):
+            epochs, values = zip(*curve, strict=True)
+            shown = [metric.scaled(v) for v in values]
+            label = row.name if k == 0 else None
+            axes.plot(epochs, shown, color=f"C{i % 10}", label=label, alpha=0.8)
+    if chance is not None:
+        line_at = metric.scaled(chance)
+        axes.axhline(line_at, color="gray", linestyle="--", linewidth=1, label="chance")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"validation {metric.heading}")
+    _bound(axes, metric, [v for row in found for curve in row.curves for _, v in curve])
+    axes.legend(frameon=False)
+    return png(figure, axes)
+
+
+def against_networks(found: list[Row], metric: Metric) -> bytes:
+    """A test metric against the number of training networks, mean and deviation, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for i, model in enumerate(dict.fromkeys(row.model for row in found)):
+        rows = [row for row in found if row.model == model and row.networks is not None]
+        values = [[metric.scaled(v) for v in row.test[metric.name]] for row in rows]
+        deviations = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values]
+        axes.errorbar(
+            [row.networks or 0 for row in rows],
+            [statistics.mean(v) for v in values],
+            deviations,
+            color=f"C{i % 10}",
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label=model,
+        )
+    axes.set_xscale("log")
+    if not metric.greater:
+        axes.set_yscale("log")
+    axes.set_xlabel("training networks")
+    axes.set_ylabel(f"test {metric.heading}")
+    axes.legend(frameon=False)
+    return png(figure, axes)
+
+
+def _bound(axes: Any, metric: Metric, values: list[float]) -> None:
+    """Begin at zero what counts from there; errors that span decades are drawn in decades."""
+    known = [v for v in values if v == v]
+    if not metric.greater and known and min(known) > 0 and max(known) > 30 * min(known):
+        axes.set_yscale("log")
+    elif metric.unit == "%" or not metric.greater:
+        axes.set_ylim(bottom=0)
+    elif known and min(known) < -1:  # R² of a model that knows less than the mean
+        axes.set_ylim(bottom=-1)
+
+
+def png(figure: Any, axes: Any = None) -> bytes:
+    """A matplotlib figure as PNG bytes, without the frame's upper and right side."""
+    if axes is not None:
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,78 @@
+"""Whether the models of a config can learn its task on its zoo, told before hours of fitting."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.config import Config, built_in, raw_config
+from pipeline.zoo_facts import ZooFacts, configs_with
+from training.data import WeightData, canonical
+from training.tasks import PredictAccuracy, Task
+from zoo_gen import ConfigError
+
+
+def check_models(config: Config, facts: ZooFacts) -> None:
+    """Raise `ConfigError` unless there are models that these networks can train.
+
+    Every model is built once and every augmentation is tried on two networks of zeros.
+    """
+    if not config.models:
+        raise ConfigError(
+            f"models: {config.name} has none, its zoo is all that it makes; "
+            "`dwszoo generate` makes it, `dwszoo inspect` shows it"
+        )
+    check_columns(config.task_or_default, facts, told=config.task is not None)
+    data = blank(facts, config.task_or_default)
+    for name, model in config.models.items():
+        try:
+            data.task.build(model.network, data)
+            data.task.check_augmentation(model.training.augment)
+            model.training.augment.check(data.space, data.w0, data.activation)
+            if model.training.prepare not in ("none", "align"):
+                canonical(data.space, data.w0, model.training.prepare, data.activation)
+        except ConfigError as error:
+            raise ConfigError(f"models.{name}: {error}") from error
+
+
+def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
+    """Raise `ConfigError` where the zoo lacks a column of the task; names configs that have it.
+
+    Args:
+        told: whether the config names the task, or it is the default.
+    """
+    lacking = [name for name in task.needs if name not in facts.columns]
+    if not lacking:
+        return
+    others = configs_with(task.needs, {name: raw_config(name) for name in built_in()})
+    have = f"built-in configs whose zoos have it: {', '.join(others)}" if others else ""
+    own = [name for name in facts.columns if name not in CONTRACT_NAMES]
+    hint = f"{{kind: regress, columns: [{own[0] if own else 'NAME'}]}}"
+    if PredictAccuracy().column in own:
+        hint = "{kind: predict-accuracy}"
+    raise ConfigError(
+        f"task: {task.kind}{'' if told else ' (where none is named)'} learns the column"
+        f"{'s' if len(task.needs) > 1 else ''} {', '.join(task.needs)}, but the zoo "
+        f"{facts.name} has no {' and no '.join(lacking)}; of its own it has "
+        f"{', '.join(own) or 'no column'}. Name another task, such as {hint}, or remove the models "
+        f"to make the zoo alone{'; ' + have if have else ''}"
+    )
+
+
+CONTRACT_NAMES = {"member", "signal", "view", "split", "seed", "steps", "status", "loss", "psnr"}
+
+
+def blank(facts: ZooFacts, task: Task) -> WeightData:
+    """Two networks of zeros in each split, for models to be built on."""
+    rows = {name: torch.arange(2) for name in ("train", "val", "test")}
+    return WeightData(
+        facts.space,
+        torch.zeros(2, facts.space.size),
+        task.blank_targets(2),
+        torch.arange(2),
+        rows,
+        facts.classes or 2,
+        0,
+        facts.w0,
+        facts.activation,
+        task,
+    )

@@ -1,0 +1,131 @@
+"""What a command needs to know of its zoo, whether it is made here, is to be made, or was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from dws import WeightSpace
+from pipeline.inspect.places import find
+from zoo_gen import Classifier, ConfigError, Recipe, Signals, Store
+from zoo_gen.classifiers.rows import RUN_STEPS
+from zoo_gen.classifiers.settings import HYPERPARAMETERS
+from zoo_gen.shards import CONTRACT
+
+SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
+
+
+@dataclass(frozen=True)
+class ZooPath:
+    """A zoo that is there already: imported, or made by another config.
+
+    Attributes:
+        path: its folder or ``s3://`` address, or its name (or the start of it) below the root.
+    """
+
+    kind: Literal["zoo"] = "zoo"
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ConfigError(
+                "path: missing; give the folder of a zoo or its name below the root, for example "
+                "--set source.path=ZOO"
+            )
+
+
+@dataclass(frozen=True)
+class ZooFacts:
+    """A zoo as models and reports see it.
+
+    Attributes:
+        folder: below the root, or the path or address of a zoo elsewhere.
+        name, hash8: of the zoo.
+        members: networks in it.
+        signals: that they were fitted to, of classifiers the number of runs.
+        views: networks per signal.
+        space: of the networks.
+        columns: what is known of each network.
+        w0: frequency of their sine units, None if they have none.
+        activation: of their hidden layers, None where it is not known or differs.
+        classes: one more than the greatest label, None where there are none or they are not known.
+    """
+
+    folder: str
+    name: str
+    hash8: str
+    members: int
+    signals: int
+    views: int
+    space: WeightSpace
+    columns: tuple[str, ...]
+    w0: float | None = None
+    activation: str | None = None
+    classes: int | None = None
+
+    @classmethod
+    def planned(cls, recipe: Recipe, signals: Signals) -> ZooFacts:
+        """Of a zoo that a config makes, made already or not."""
+        fit = recipe.zoo.fit
+        counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
+        told = (recipe.folder, recipe.name, recipe.hash8, *counts)
+        if isinstance(fit, Classifier):
+            return cls(*told, columns_of_classifiers(fit))
+        columns = (*sorted(CONTRACT - {"theta"}), *signals.columns)
+        label = signals.columns.get("label")
+        classes = None if label is None else int(np.max(label)) + 1
+        return cls(*told, columns, fit.w0, "sine", classes)
+
+    @classmethod
+    def found(cls, store: Store, path: str) -> ZooFacts:
+        """Of a zoo that is there.
+
+        Raises:
+            ZooError: there is none at this place.
+        """
+        zoo = find(store, path)
+        # below the root by its folder, so that the root can move; elsewhere by where it lies
+        folder = zoo.url.removeprefix(f"{store.root}/")
+        network, recipe = zoo.network, zoo.description["recipe"]
+        columns = tuple(zoo.rows(0, 1).columns)
+        sine = network is not None and network.activation == "sine"
+        return cls(
+            folder,
+            str(recipe["name"]),
+            zoo.hash8,
+            len(zoo),
+            zoo.signals,
+            int(recipe["zoo"].get("views", 1)),
+            zoo.space,
+            columns,
+            network.w0 if network is not None and sine else None,
+            network.activation if network is not None else None,
+        )
+
+
+def columns_of_classifiers(fit: Classifier) -> tuple[str, ...]:
+    """Columns of a zoo of classifiers."""
+    drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
+    pair = [] if fit.classes is None else ["class_a", "class_b"]
+    return (*sorted(CONTRACT - {"theta"}), *SCORES, *drawn, *pair)
+
+
+def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> list[str]:
+    """Names of configs whose zoos have all these columns.
+
+    Args:
+        columns: that are needed.
+        raw: name -> config, as it stands in its file.
+    """
+    return [name for name, config in raw.items() if set(columns) <= _columns_of(config)]
+
+
+def _columns_of(config: dict[str, Any]) -> set[str]:
+    source, fit = config.get("source", {}), config.get("zoo", {}).get("fit", {})
+    if fit.get("kind") == "classifier":
+        pair = {"class_a", "class_b"} if fit.get("classes") else set()
+        return {*CONTRACT, *SCORES, *HYPERPARAMETERS, *pair}
+    own = {"amplitude", "frequency"} if source.get("kind") == "sine" else {"label"}
+    return {*CONTRACT, *own}

@@ -1,0 +1,95 @@
+"""Which class a network's signal is of, told from the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
+from zoo_gen import TrainingError
+
+if TYPE_CHECKING:
+    from training.data import WeightData
+
+
+@dataclass(frozen=True)
+class Classify(Task):
+    """Predict a class by cross-entropy (Navon et al. 2023, section 7.2).
+
+    Attributes:
+        column: whole numbers from 0.
+    """
+
+    kind: Literal["classify"] = "classify"
+    column: str = "label"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Accuracy."""
+        return (Metric("accuracy", "accuracy", greater=True, unit="%", digits=1, best=1.0),)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The column alone: results are older than tasks and keep their addresses."""
+        return {"column": self.column}
+
+    def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
+        """Classes, int64 ``[n]``."""
+        target = whole_numbers(where, self.column, columns)
+        if len(known := torch.unique(target[rows["train"]])) < 2:
+            raise TrainingError(
+                f"{where}: the training split has one class ({int(known[0])}); use more signals"
+            )
+        if strangers := sorted(set(target.tolist()) - set(known.tolist())):
+            raise TrainingError(
+                f"{where}: the training split has no network of class {strangers}; use more signals"
+            )
+        return Targets(target, int(target.max()) + 1)
+
+    def output(self, data: WeightData) -> Output:
+        """A logit for each class."""
+        return Output("logits", data.classes, tuple(map(str, range(data.classes))))
+
+    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+        """Cross-entropy in nats."""
+        theta, target = batch
+        return cross_entropy(model(theta), target, reduction="sum")
+
+    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+        """Mean cross-entropy, and the share of networks whose greatest logit is their class's."""
+        logits, target = answers[split], data.target[data.rows[split]]
+        loss = cross_entropy(logits.double(), target, reduction="mean").item()
+        correct = int((logits.argmax(1) == target).sum())
+        return {"loss": loss, "accuracy": correct / len(target)}
+
+    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+        """Classes, int64 ``[n]``."""
+        return answers[split].argmax(1)
+
+
+def whole_numbers(where: str, column: str, columns: Columns) -> Tensor:
+    """A column of classes, int64 ``[n]``.
+
+    Raises:
+        TrainingError: it holds something else.
+    """
+    values = columns[column]
+    if (
+        values.dtype.kind not in "iuf"
+        or not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all()
+    ):
+        raise TrainingError(
+            f"{where}: column {column!r} is text, unknown for some networks, or not whole; a "
+            "class is a whole number, 0 or more, that every network has"
+        )
+    return torch.from_numpy(values.astype(np.int64))

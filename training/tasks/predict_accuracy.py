@@ -1,0 +1,49 @@
+"""How well a classifier does on images that it never saw, told from its weights alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from training.tasks.base import Answers, Metric
+from training.tasks.regress import Values
+
+if TYPE_CHECKING:
+    from training.data import WeightData
+
+
+@dataclass(frozen=True)
+class PredictAccuracy(Values):
+    """Predict the test accuracy of classifiers (Unterthiner et al. 2020, arXiv 2002.11448).
+
+    Least squares as in `training.tasks.regress`; what counts beside R² is the order of the
+    networks: Kendall's tau.
+
+    Attributes:
+        column: of the accuracy.
+    """
+
+    kind: Literal["predict-accuracy"] = "predict-accuracy"
+    column: str = "test_accuracy"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """R², Kendall's tau, and the mean squared error of accuracies in [0, 1]."""
+        return (
+            Metric("r2", "R²", greater=True, digits=4, best=1.0),
+            Metric("tau", "Kendall's tau", greater=True, digits=4, best=1.0),
+            Metric("mse", "MSE", greater=False, digits=5, best=0.0),
+        )
+
+    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+        """As of any values, and Kendall's tau (b: equal accuracies are no order)."""
+        from scipy.stats import kendalltau
+
+        target = data.target[data.rows[split]][:, 0]
+        tau = float(kendalltau(answers[split][:, 0].numpy(), target.numpy()).statistic)
+        return {**super().scores(data, answers, split), "tau": tau}

@@ -1,0 +1,152 @@
+"""Numbers that are known of networks, told from the weights: a sine's frequency, for example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.models import AnyNetwork, Network
+from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task, finite
+from zoo_gen import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from training.data import WeightData
+
+
+class Values(Task):
+    """Predict columns of numbers by least squares; the model answers in the columns' own units.
+
+    Inside, targets count in standard deviations of the training networks, so that columns of
+    different units weigh the same.
+    """
+
+    def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
+        """Float32 ``[n, columns]``."""
+        if bad := finite(columns, self.needs):
+            told = ", ".join(f"{name!r} for {n}" for name, n in bad.items())
+            raise TrainingError(
+                f"{where}: a number is missing or not finite in column {told} of "
+                f"{len(columns[self.needs[0]])} networks; every network needs one"
+            )
+        values = np.stack([columns[name].astype(np.float32) for name in self.needs], 1)
+        target = torch.from_numpy(values)
+        spread = target[rows["train"]].std(0, correction=0)
+        if constant := [
+            name for name, s in zip(self.needs, spread.tolist(), strict=True) if s == 0
+        ]:
+            raise TrainingError(
+                f"{where}: {', '.join(constant)} has one value in the training split; there is "
+                "nothing to learn"
+            )
+        return Targets(target)
+
+    def blank_targets(self, networks: int) -> Tensor:
+        """Zeros ``[networks, columns]``."""
+        return torch.zeros(networks, len(self.needs))
+
+    def output(self, data: WeightData) -> Output:
+        """A value for each column."""
+        return Output("values", len(self.needs), self.needs)
+
+    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+        """The network, its answers scaled to the columns."""
+        target = data.target[data.rows["train"]].double()
+        net = network.build(data.space, len(self.needs), data.w0)
+        return InUnits(net, target.mean(0).float(), target.std(0, correction=0).float())
+
+    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+        """Squared error in training deviations, the mean over columns."""
+        theta, target = batch
+        return self.squared(data, model(theta), target).sum()
+
+    def squared(self, data: WeightData, answer: Tensor, target: Tensor) -> Tensor:
+        """Squared error of each network in training deviations, the mean over columns ``[m]``."""
+        std = data.target[data.rows["train"]].std(0, correction=0).to(answer)
+        return ((answer - target) / std).square().mean(1)
+
+    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+        """The loss, R² and the mean squared error in the columns' units, means over columns."""
+        answer, target = answers[split].double(), data.target[data.rows[split]].double()
+        loss = self.squared(data, answer, target).mean().item()
+        return {"loss": loss, **errors(answer, target)}
+
+    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+        """Values ``[n, columns]`` in their units."""
+        return answers[split]
+
+
+@dataclass(frozen=True)
+class Regress(Values):
+    """Predict columns of numbers (Navon et al. 2023, section 7.1: the frequency of a sine).
+
+    Attributes:
+        columns: of the zoo, one or more.
+    """
+
+    kind: Literal["regress"] = "regress"
+    columns: tuple[str, ...] = ("frequency",)
+
+    def __post_init__(self) -> None:
+        check_columns("columns", self.columns)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns."""
+        return self.columns
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Mean squared error in the columns' units, and R²."""
+        return (
+            Metric("mse", "MSE", greater=False, digits=4, best=0.0),
+            Metric("r2", "R²", greater=True, digits=4, best=1.0),
+        )
+
+
+class InUnits(nn.Module):
+    """A network whose answers are scaled: ``mean + std * net(theta)``.
+
+    Args:
+        net: from ``[m, size]`` to ``[m, k]``.
+        mean, std: ``[k]``.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    @property
+    def standardize(self) -> nn.Module:
+        """The network's own."""
+        return cast(nn.Module, self.net.standardize)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """``[m, size]`` -> ``[m, k]``."""
+        return self.mean + self.std * cast(Tensor, self.net(theta))
+
+
+def errors(answer: Tensor, target: Tensor) -> dict[str, float]:
+    """R² and the mean squared error of answers ``[n, k]``, means over columns.
+
+    R² is ``1 - squared error / squared distance from the mean of these targets``; NaN where the
+    targets are all equal.
+    """
+    squared = (answer - target).square()
+    spread = (target - target.mean(0)).square().sum(0)
+    share = torch.where(spread > 0, squared.sum(0) / spread, torch.nan)
+    return {"r2": 1 - share.mean().item(), "mse": squared.mean().item()}
+
+
+def check_columns(key: str, columns: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless there are some, each once."""
+    if not columns or len(set(columns)) < len(columns):
+        raise ConfigError(f"{key}: got {list(columns)}, expected one or more names, each once")
