@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from dws import WeightSpace
+from dws.evaluate import ACTIVATIONS
 from zoo_gen.classifiers.settings import Classifier
+from zoo_gen.errors import ConfigError
 from zoo_gen.recipe import Fit
 
 
@@ -18,11 +21,26 @@ class Network:
         activation: of the hidden layers, a name that `dws.forward` knows.
         w0: frequency of ``"sine"``; unused by the others.
         offset: added to the output.
+
+    Raises:
+        ConfigError: another activation, or numbers that are not finite.
     """
 
     activation: str = "sine"
     w0: float = 30.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = ("sine", *ACTIVATIONS)
+        if self.activation not in known:
+            raise ConfigError(
+                f"activation: got {self.activation!r}, expected {', '.join(known)}; leave it out "
+                "if the networks have another"
+            )
+        if not (isfinite(self.w0) and self.w0 > 0):
+            raise ConfigError(f"w0: got {self.w0}, expected a number above 0")
+        if not isfinite(self.offset):
+            raise ConfigError(f"offset: got {self.offset}, expected a finite number")
 
 
 def read_space(description: dict[str, Any]) -> WeightSpace:

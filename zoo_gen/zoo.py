@@ -17,7 +17,7 @@ from zoo_gen import shards
 from zoo_gen.classifiers.evaluate import Array, Scores, accuracy_of_rows
 from zoo_gen.description import Network as Network
 from zoo_gen.description import read_fit, read_network, read_space
-from zoo_gen.errors import CorruptShard, ZooError
+from zoo_gen.errors import ConfigError, CorruptShard, ZooError
 from zoo_gen.fit import render
 from zoo_gen.generate import read_description, shard_name
 from zoo_gen.store import Store
@@ -76,7 +76,7 @@ class ZooReader:
             self.signals = int(recipe["signals"])
             if min(self._members, self._shards, self._rows) < 1:
                 raise ValueError("it describes no networks")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise ZooError(f"{self.url}/zoo.json does not describe a zoo ({error!r})") from error
 
     @property

@@ -66,6 +66,8 @@ class View:
 
 def gallery(health: Health, targets: Targets) -> str:
     """Figures as HTML; a sentence where these networks cannot be drawn."""
+    if health.zoo.classifier:
+        return "<p>These networks are classifiers: they draw nothing.</p>"
     if health.flat is None:
         return "<p>What these networks compute is not a picture or a curve, or is not known.</p>"
     view = _view(health.zoo, targets)

@@ -71,8 +71,9 @@ def size(count: float) -> str:
 def _facts(health: Health) -> Sheet:
     zoo, total = health.zoo, sum(health.sizes.values())
     there = f", {health.there:,} of them here" if health.there < len(zoo) else ""
+    kind, part = ("runs", "snapshots") if zoo.classifier else ("signals", "networks")
     views = zoo.description["recipe"]["zoo"].get("views")
-    each = f", up to {views:,} networks each" if isinstance(views, int) and views > 1 else ""
+    each = f", up to {views:,} {part} each" if isinstance(views, int) and views > 1 else ""
     absent = sum(shard.kind == "missing" for shard in health.bad)
     shards = [f"{len(health.sizes):,} read, every checksum verified"]
     shards += [f"{absent:,} missing"] if absent else []
@@ -81,7 +82,7 @@ def _facts(health: Health) -> Sheet:
     rows = [
         ["zoo", zoo.url],
         ["networks", f"{len(zoo):,} of {zoo.space}, {zoo.space.size:,} weights each{there}"],
-        ["signals", f"{zoo.signals:,}{each}"],
+        [kind, f"{zoo.signals:,}{each}"],
         ["shards", ", ".join(shards)],
     ]
     if health.there:

@@ -96,6 +96,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     ray = str(Path(sys.executable).with_name("ray"))
     command = f"{ray} start --head --block --port=0 --node-ip-address=127.0.0.1 --num-cpus=2"
     command += f" --include-dashboard=true --dashboard-port={port} --temp-dir={folder}"
+    # its usual port is taken where another Ray runs on this machine
+    command += f" --dashboard-agent-listen-port={free_port()}"
     command += " --object-store-memory=100000000 --disable-usage-stats"
     with (folder / "start.log").open("w") as log:
         process = subprocess.Popen(command.split(), env=environment, stdout=log, stderr=log)

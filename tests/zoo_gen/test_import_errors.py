@@ -19,6 +19,7 @@ from torch import nn
 
 from zoo_gen import ConfigError, DwszooError, SourceError, Split, Store, ZooReader
 from zoo_gen.imports import FORMATS, Import, open_source
+from zoo_gen.imports.run import named
 
 
 class Exploit:
@@ -328,3 +329,16 @@ def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
         open_source("nfn-siren", tmp_path, labels=tmp_path)
     with pytest.raises(ConfigError, match="FORMAT: got 'nfn', expected one of dwsnets-mnist"):
         open_source("nfn", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"activation": "rel"}, "activation: got 'rel', expected sine, relu, tanh, gelu"),
+        ({"w0": 0.0}, "w0: got 0.0, expected a number above 0"),
+        ({"offset": float("nan")}, "offset: got nan, expected a finite number"),
+    ],
+)
+def test_what_networks_cannot_compute_is_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        named(None, **told)

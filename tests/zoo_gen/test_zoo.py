@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from zoo_gen import Recipe, Signals, Store, ZooReader
+from zoo_gen import Recipe, Signals, Store, ZooError, ZooReader, open_zoo
 from zoo_gen.fit import render
 from zoo_gen.shards import decode, encode
 
@@ -111,3 +112,13 @@ def test_bytes_do_not_depend_on_what_lies_under_a_mask() -> None:
 def test_a_zoo_without_space_by_axes_opens_by_its_widths(tmp_path: Path, zoo: ZooReader) -> None:
     assert "axes" not in zoo.description["space"]
     assert zoo.space.widths == (2, 6, 5, 1)
+
+
+def test_a_zoo_of_unknown_units_is_told_by_its_name(tmp_path: Path, zoo: ZooReader) -> None:
+    strange = zoo.description | {
+        "recipe": zoo.description["recipe"] | {"network": {"activation": "rel"}}
+    }
+    strange["recipe"]["zoo"] = zoo.description["recipe"]["zoo"] | {"fit": None}
+    (tmp_path / "zoo.json").write_text(json.dumps(strange))
+    with pytest.raises(ZooError, match=rf"{tmp_path}/zoo.json .* got 'rel'"):
+        open_zoo(str(tmp_path))

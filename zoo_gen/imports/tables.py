@@ -60,7 +60,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: it cannot be read as CSV ({error})") from error
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error
+        raise SourceError(f"{path}: it cannot be read as CSV ({reason})") from error
 
 
 def columns_of(frame: pd.DataFrame, rows: Any) -> Columns:
