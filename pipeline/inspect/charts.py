@@ -13,7 +13,7 @@ from pipeline.inspect.sheets import number
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 34
 BINS = 30
-DECADES = 1.5  # a positive column that spans more is shown on a logarithmic axis
+DECADES = 1.5  # a positive column that spans more may be shown on a logarithmic axis
 MOST_POINTS = 1000
 FEW_POINTS = 200
 MOST_WORDS = 8
@@ -42,10 +42,10 @@ class Axis:
 
     @classmethod
     def of(cls, values: Numbers, start: float, stop: float, log: bool | None = None) -> Axis:
-        """An axis that holds all values; logarithmic if they are positive and span much."""
+        """An axis that holds all values; logarithmic if that spreads them more evenly."""
         low, high = float(values.min()), float(values.max())
         if log is None:
-            log = low > 0 and np.log10(high / low) > DECADES
+            log = low > 0 and np.log10(high / low) > DECADES and _central(np.log10(values), values)
         if log:
             low, high = float(np.log10(low)), float(np.log10(high))
         if high - low <= 1e-9 * max(abs(low), abs(high)):
@@ -79,6 +79,12 @@ class Axis:
             (p, number(round(v, 12)) if abs(v) > 1e-12 else "0")
             for p, v in zip(self.place(values).tolist(), values.tolist(), strict=True)
         ]
+
+
+def _central(values: Numbers, others: Numbers) -> bool:
+    """Whether the median of the one lies nearer to the middle of its range than of the other."""
+    a, b = (abs((np.median(v) - v.min()) / np.ptp(v) - 0.5) for v in (values, others))
+    return bool(a < b)
 
 
 def histogram(values: Numbers, title: str, what: str = "networks") -> str:

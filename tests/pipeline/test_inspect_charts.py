@@ -55,6 +55,12 @@ def test_rates_over_decades_are_on_a_logarithmic_axis() -> None:
     np.testing.assert_allclose(np.diff(dots), np.diff(dots)[0], atol=0.11)
 
 
+def test_evenly_drawn_numbers_are_on_a_linear_axis_however_small_the_least() -> None:
+    x = np.array([0.01, 2.5, 5.0, 7.5, 10.0])
+    dots = [float(m["cx"]) for m in marks(scatter(x, np.arange(5.0), ("b", "y")), "circle")]
+    np.testing.assert_allclose(np.diff(dots), np.diff(dots)[0], rtol=0.01)
+
+
 def test_words_stand_side_by_side() -> None:
     words = np.array(["relu", "tanh"] * 10)
     dots = [float(m["cx"]) for m in marks(scatter(words, np.arange(20.0), ("f", "y")), "circle")]
