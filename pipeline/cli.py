@@ -18,7 +18,6 @@ from pipeline.submit import submit_of
 from pipeline.transfer import export_zoo, import_zoo
 
 INTERRUPTED = 130
-FILE_WIDTH = 200
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +30,13 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=1,
             show_default=True,
             help="Processes that share the training of one model.",
+        ),
+        click.option(
+            "--fitting",
+            type=click.Choice(["auto", "compiled", "eager"]),
+            default="auto",
+            show_default=True,
+            help="How networks are fitted: the fastest way here, or this one.",
         ),
         click.option("--workers", type=click.IntRange(min=1), help="Processes (default: CPUs)."),
         click.option(
@@ -94,6 +100,7 @@ def _run(
     engine: str,
     workers: int | None,
     workers_per_model: int,
+    fitting: str,
 ) -> Any:
     """A `pipeline.steps.Run` of the options."""
     from pipeline.config import load
@@ -107,6 +114,7 @@ def _run(
         address,
         workers,
         workers_per_model,
+        fitting,  # type: ignore[arg-type]
     )
     return Run(parsed, text, place)
 
@@ -231,8 +239,6 @@ def _report(job: Any) -> None:
     found = rows(job)
     file = write(job, found)
     console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH  # a table in a file is not folded
     console.print(table(job, found))
     click.echo(f"zoo     {job.zoo_url}")
     click.echo(f"report  {file}")

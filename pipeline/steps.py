@@ -33,7 +33,8 @@ from zoo_gen import (
     Zoo,
     generate,
 )
-from zoo_gen.generate import shard_name
+from zoo_gen.fit_settings import Fitting
+from zoo_gen.generate import Engine, shard_name
 from zoo_gen.recipe import hash8
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Workplace:
         address: of a Ray cluster; None starts a local Ray.
         workers: processes; None for one per CPU.
         workers_per_model: of them, how many share the training of one model.
+        fitting: which execution fits networks; changes them by rounding.
         console: for progress and messages.
     """
 
@@ -61,6 +63,7 @@ class Workplace:
     address: str | None = None
     workers: int | None = None
     workers_per_model: int = 1
+    fitting: Fitting = "auto"
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -113,7 +116,7 @@ class Run:
     def recipe(self) -> Recipe:
         """Of a zoo that is made here."""
         config, (source, zoo) = self.config, self._made
-        return Recipe.of(config.zoo_of or config.name, source, self.signals, zoo, config.limit)
+        return Recipe.of(config.name, source, self.signals, zoo, config.limit)
 
     @property
     def _made(self) -> tuple[AnySource, Zoo]:
@@ -152,7 +155,6 @@ class Run:
                 config.task_or_default,
                 networks,
                 facts.hash8,
-                None if isinstance(config.source, ZooPath) else config.source,
             )
             for name, model in config.models.items()
             for networks in (config.train_on or (None,))
@@ -194,26 +196,23 @@ class Run:
             place.say(f"zoo {facts.name}-{facts.hash8}: {facts.members:,} networks are there")
             return Generated(facts.folder, facts.members)
         recipe = self.recipe
-        title = f"zoo {recipe.name}-{recipe.hash8}"
+        zoo, title = (place.store, recipe, self.signals), f"zoo {recipe.name}-{recipe.hash8}"
         there = set(place.store.names(f"{recipe.folder}/shards"))
         if there.issuperset(shard_name(i) for i in range(recipe.shards)):
-            generated = generate(place.store, recipe, self.signals, LocalEngine())
+            generated = generate(*zoo, LocalEngine())
             place.say(f"{title}: {recipe.members:,} networks are there")
             return generated
         place.store.check_writable()
+        engine: Engine = LocalEngine()
         if place.engine == "ray":
             from zoo_gen.ray_engine import RayEngine
 
             _ = place.cpus  # starts or joins Ray; a cluster may begin with no CPU at all
-            engine: RayEngine | LocalEngine = RayEngine(place.workers if place.address else None)
-        else:
-            engine = LocalEngine()
+            engine = RayEngine(place.workers if place.address else None)
         with Bar(place.console, f"fitting {title}", recipe.members, "networks") as bar:
-            generated = generate(place.store, recipe, self.signals, engine, bar.update)
+            generated = generate(*zoo, engine, bar.update, place.fitting)
         if generated.diverged:
-            place.say(
-                f"{title}: {generated.diverged:,} networks diverged; training leaves them out"
-            )
+            place.say(f"{title}: {generated.diverged:,} diverged; training leaves them out")
         return generated
 
     def require_models(self) -> None:

@@ -76,7 +76,8 @@ class ZooFacts:
         columns = (*sorted(CONTRACT - {"theta"}), *signals.columns)
         label = signals.columns.get("label")
         classes = None if label is None else int(np.max(label)) + 1
-        return cls(*told, columns, fit.w0, "sine", classes)
+        w0 = fit.w0 if fit.activation == "sine" else None
+        return cls(*told, columns, w0, fit.activation, classes)
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:

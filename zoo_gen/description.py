@@ -65,6 +65,6 @@ def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
 def read_network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
     """What the networks compute, None where that is not known, and for classifiers."""
     if fit is not None:
-        return Network("sine", fit.w0, fit.offset)
+        return Network(fit.activation, fit.w0, fit.offset)
     known = recipe.get("network")
     return None if known is None else Network(**known)

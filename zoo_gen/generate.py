@@ -24,6 +24,7 @@ from zoo_gen.classifiers.rows import classifier_columns
 from zoo_gen.classifiers.settings import Classifier, Cnn
 from zoo_gen.errors import ZooError
 from zoo_gen.fit import fit_networks
+from zoo_gen.fit_settings import Fitting
 from zoo_gen.recipe import FORMAT, Fit, Recipe
 from zoo_gen.sources import Signals
 from zoo_gen.store import Store
@@ -34,12 +35,13 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What a task needs to fit any shard of one zoo."""
+    """What a task needs to fit any shard of one zoo; ``fitting`` changes rows by rounding."""
 
     store: Store
     recipe: Recipe
     signals: Signals
     description: dict[str, Any]
+    fitting: Fitting = "auto"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def generate(
     signals: Signals,
     engine: Engine,
     progress: Progress = lambda done: None,
+    fitting: Fitting = "auto",
 ) -> Generated:
     """Fit whatever is missing of a zoo.
 
@@ -91,9 +94,12 @@ def generate(
         signals: those of the recipe, limited as it says (for classifiers all of the source).
         engine: who fits.
         progress: called with the number of networks that are there, from 0 to ``recipe.members``.
+        fitting: which execution fits (`zoo_gen.fit.choose`); no part of the recipe, since rows
+            differ by rounding only. A shard's description tells which it was.
 
     Raises:
-        ZooError: the folder holds a zoo of another recipe.
+        ZooError: the folder holds a zoo of another recipe, or more networks diverge than
+            ``zoo.most_diverged`` allows.
         StorageError: the root cannot be written.
     """
     space = recipe.space(signals)
@@ -106,13 +112,26 @@ def generate(
     progress(present)
     if not missing:
         return done
-    store.check_writable(sum(len(recipe.rows(i)) for i in missing) * 4 * space.size)
-    job = Job(store, recipe, signals, description)
+    lacking = recipe.members - present
+    store.check_writable(lacking * 4 * space.size)
+    job = Job(store, recipe, signals, description, fitting)
     for result in engine.fit(job, missing, lambda n: progress(present + n)):
         done.fitted += result.rows
         done.diverged += result.diverged
+        _check_diverged(recipe, done, lacking)
     progress(recipe.members)
     return done
+
+
+def _check_diverged(recipe: Recipe, done: Generated, lacking: int) -> None:
+    """Raise `ZooError` if too many of the networks that are fitted now diverge."""
+    zoo = recipe.zoo
+    if isinstance(zoo.fit, Fit) and done.diverged > zoo.most_diverged * lacking:
+        raise ZooError(
+            f"{done.diverged:,} of {done.fitted:,} networks diverged, more than zoo.most_diverged "
+            f"({zoo.most_diverged:g}) of the {lacking:,} to fit allows; lower "
+            f"zoo.fit.learning_rate ({zoo.fit.learning_rate:g}), or set zoo.most_diverged=1"
+        )
 
 
 def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
@@ -184,24 +203,34 @@ def fit_shard(job: Job, shard: int, progress: Progress = lambda done: None) -> S
     """
     torch.set_num_threads(1)  # several fitting processes with several threads each collapse
     recipe, members, counted = job.recipe, job.recipe.rows(shard), _Count(progress)
-    fit = recipe.zoo.fit
+    fit, description = recipe.zoo.fit, job.description
     if isinstance(fit, Classifier):
         columns = classifier_columns(recipe, fit, job.signals, members, counted.add)
     else:
-        columns = _fitted_columns(recipe, fit, job.signals, members, counted.add)
-    data = shards.encode(columns, job.description)
+        columns, execution = _fitted_columns(job, fit, members, counted.add)
+        description = {**description, "fitting": execution}
+    data = shards.encode(columns, description)
     job.store.publish(f"{recipe.folder}/shards/{shard_name(shard)}", data)
     return ShardDone(shard, len(members), int((columns["status"] != "ok").sum()))
 
 
 def _fitted_columns(
-    recipe: Recipe, fit: Fit, signals: Signals, members: npt.NDArray[np.int64], done: Progress
-) -> shards.Columns:
-    """The rows of a shard of networks that were fitted to signals."""
+    job: Job, fit: Fit, members: npt.NDArray[np.int64], done: Progress
+) -> tuple[shards.Columns, str]:
+    """The rows of a shard of networks that were fitted to signals, and the execution."""
+    recipe, signals = job.recipe, job.signals
     row, view = np.divmod(members, recipe.zoo.views)
     seeds = [recipe.member_seed(int(m)) for m in members]
-    fitted = fit_networks(fit, seeds, signals.coordinates, signals.targets(row), done)
-    return {
+    fitted = fit_networks(
+        fit,
+        seeds,
+        signals.coordinates,
+        signals.targets(row),
+        done,
+        job.fitting,
+        recipe.members,
+    )
+    columns = {
         "member": members,
         "signal": signals.index[row],
         "view": view.astype(np.int32),
@@ -210,10 +239,11 @@ def _fitted_columns(
         "theta": fitted.theta.numpy(),
         "loss": fitted.loss.numpy(),
         "psnr": np.where(signals.unit_range, fitted.psnr.numpy(), np.float32(np.nan)),
-        "steps": np.full(len(members), fit.steps, np.int32),
+        "steps": fitted.steps.numpy(),
         "status": np.where(fitted.diverged.numpy(), "diverged", "ok"),
         **{name: column[row] for name, column in signals.columns.items()},
     }
+    return columns, fitted.execution
 
 
 def _told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -164,7 +163,8 @@ class _Forward(logging.Handler):
     meter: Any
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.meter.tell.remote(("said", uuid.uuid4().hex), record.getMessage())
+        # under its own text: what every worker has to say is told once
+        self.meter.tell.remote(("said", record.getMessage()), record.getMessage())
 
 
 def repeat(known: dict[Any, Any], told: set[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,54 +14,14 @@ from dws import WeightSpace
 from zoo_gen.classifiers.runs import Images
 from zoo_gen.classifiers.settings import Classifier
 from zoo_gen.errors import ConfigError
+from zoo_gen.fit_settings import UNLESS_DEFAULT
+from zoo_gen.fit_settings import Fit as Fit
 from zoo_gen.sources import Signals
 from zoo_gen.sources.base import at_least
 from zoo_gen.split import SPLITS as SPLITS
 from zoo_gen.split import Split as Split
 
 FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How one network is fitted to one signal: full-batch Adam on the mean squared error.
-
-    Attributes:
-        widths: neurons per layer of the SIREN, inputs first.
-        w0: frequency of the sine units.
-        init: ``"siren"`` (Sitzmann et al. 2020, section 3.2) or ``"paper"`` (as Navon et al. 2023
-            did: every layer but the last from U(+-sqrt(6/in)/w0), hidden biases 0, the last layer
-            PyTorch's default).
-        steps: of Adam (beta 0.9, 0.999; epsilon 1e-8).
-        learning_rate: of Adam, constant.
-        offset: added to the output, so that zero weights mean gray.
-        kind: of fit; no part of the hash, which is older than the word.
-    """
-
-    widths: tuple[int, ...]
-    w0: float = 30.0
-    init: Literal["siren", "paper"] = "siren"
-    steps: int = 1000
-    learning_rate: float = 5e-4
-    offset: float = 0.5
-    kind: Literal["siren"] = field(default="siren", metadata={"hash": False})
-
-    def __post_init__(self) -> None:
-        if len(self.widths) < 3 or min(self.widths) < 1:
-            raise ConfigError(
-                f"widths: got {list(self.widths)}, expected input, one or more hidden and "
-                "output widths, each 1 or more, for example [2, 32, 32, 1]"
-            )
-        at_least("steps", self.steps, 1)
-        _positive("learning_rate", self.learning_rate)
-        if not np.isfinite(self.offset):
-            raise ConfigError(f"offset: got {self.offset}, expected a finite number")
-        _positive("w0", self.w0)
-
-    @property
-    def space(self) -> WeightSpace:
-        """The weight space of the fitted networks."""
-        return WeightSpace.mlp(self.widths)
 
 
 AnyFit = Fit | Classifier
@@ -80,6 +40,8 @@ class Zoo:
         seed: of the initialisations.
         rows_per_shard: networks per Parquet file; about a minute of fitting on one core. Of
             classifiers a multiple of the snapshots.
+        most_diverged: share of the networks that may diverge; if more do, generation stops. Not of
+            classifiers, whose settings may be drawn wildly. No part of the hash.
     """
 
     fit: AnyFit = field(metadata={"discriminator": "kind"})
@@ -87,8 +49,11 @@ class Zoo:
     views: int = 1
     seed: int = 0
     rows_per_shard: int = 512
+    most_diverged: float = field(default=0.5, metadata={"hash": False})
 
     def __post_init__(self) -> None:
+        if not 0 <= self.most_diverged <= 1:
+            raise ConfigError(f"most_diverged: got {self.most_diverged}, expected 0 to 1")
         at_least("views", self.views, 1)
         at_least("rows_per_shard", self.rows_per_shard, 1)
         if not isinstance(self.fit, Classifier):
@@ -189,8 +154,11 @@ class Recipe:
     def member_seed(self, member: int) -> int:
         """Of the initialisation: a function of the zoo's seed and the member alone, 0..2^63-1.
 
-        Of classifiers it is taken of the run, and all of a run's draws follow from it.
+        Of classifiers it is taken of the run, and all of a run's draws follow from it. Where the
+        initialisation is shared, it is a function of the view.
         """
+        if isinstance(self.zoo.fit, Fit) and self.zoo.fit.shared_init:
+            member %= self.zoo.views
         digest = hashlib.sha256(f"init {self.zoo.seed} {member}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
@@ -216,11 +184,11 @@ class Recipe:
 
 
 def hashed(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass, nested ones too, without those marked ``hash: False``."""
+    """The fields of a dataclass, nested ones too, without those that the hash leaves out."""
     out: dict[str, Any] = {}
     for item in fields(value):
-        if item.metadata.get("hash", True):
-            entry = getattr(value, item.name)
+        entry, part = getattr(value, item.name), item.metadata.get("hash", True)
+        if part is True or (part == UNLESS_DEFAULT and entry != item.default):
             nested = is_dataclass(entry) and not isinstance(entry, type)
             out[item.name] = hashed(entry) if nested else entry
     plain: dict[str, Any] = json.loads(json.dumps(out))
@@ -240,8 +208,3 @@ def _check_widths(fit: Fit, signals: Signals) -> None:
             f"zoo.fit.widths: got {list(fit.widths)}, but the signals have {expected[0]} "
             f"inputs and {expected[1]} output(s): the first and last width must be those"
         )
-
-
-def _positive(key: str, value: float) -> None:
-    if not (value > 0 and np.isfinite(value)):
-        raise ConfigError(f"{key}: got {value}, expected a positive number")

@@ -1,4 +1,4 @@
-"""The batched fit equals the plain loop: one nn.Sequential, autograd, torch.optim.Adam."""
+"""Every execution of a fit equals the plain loop, tests/zoo_gen/fitting.py."""
 
 from __future__ import annotations
 
@@ -8,54 +8,30 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+from fitting import EXECUTIONS, plain_loop
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from torch import nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from zoo_gen import Fit, Signals, SourceError
 from zoo_gen.fit import fit_networks, init, render
 
-
-class Sine(nn.Module):
-    def __init__(self, w0: float) -> None:
-        super().__init__()
-        self.w0 = w0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.sin(self.w0 * x)
-
-
-def plain_loop(fit: Fit, seed: int, coordinates: np.ndarray, target: np.ndarray) -> torch.Tensor:
-    """One network, as anybody would fit it."""
-    layers: list[nn.Module] = []
-    for k in range(1, len(fit.widths)):
-        layers += [nn.Linear(fit.widths[k - 1], fit.widths[k]), Sine(fit.w0)]
-    net = nn.Sequential(*layers[:-1])
-    vector_to_parameters(init(fit, [seed])[0], net.parameters())
-    optimizer = torch.optim.Adam(net.parameters(), lr=fit.learning_rate)
-    x, y = torch.from_numpy(coordinates), torch.from_numpy(target)
-    for _ in range(fit.steps):
-        loss = (net(x) + fit.offset - y).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return parameters_to_vector(net.parameters()).detach()
+executions = pytest.mark.parametrize("execution", EXECUTIONS)
 
 
 def some_targets(signals: Signals, n: int) -> np.ndarray:
     return signals.targets(np.arange(n))
 
 
+@executions
 @pytest.mark.parametrize("widths", [(2, 8, 1), (2, 8, 7, 1), (2, 5, 6, 7, 1)])
 @pytest.mark.parametrize("initial", ["siren", "paper"])
 def test_weights_equal_the_plain_loops_after_a_few_steps(
-    signals: Signals, widths: tuple[int, ...], initial: str
+    signals: Signals, widths: tuple[int, ...], initial: str, execution: str
 ) -> None:
     fit = Fit(widths, w0=10.0, init=initial, steps=5, learning_rate=1e-3)
     seeds, targets = [3, 1, 4], some_targets(signals, 3)
-    fast = fit_networks(fit, seeds, signals.coordinates, targets).theta
+    fast = fit_networks(fit, seeds, signals.coordinates, targets, fitting=execution).theta
     slow = torch.stack(
         [plain_loop(fit, s, signals.coordinates, t) for s, t in zip(seeds, targets, strict=True)]
     )
@@ -63,20 +39,13 @@ def test_weights_equal_the_plain_loops_after_a_few_steps(
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=2e-5)
 
 
-def test_several_outputs_and_one_input() -> None:
-    rng = np.random.default_rng(0)
-    x = np.linspace(-1, 1, 21, dtype=np.float32)[:, None]
-    targets = rng.random((2, 21, 3), np.float32)
-    fit = Fit((1, 6, 5, 3), w0=5.0, steps=4)
-    fast = fit_networks(fit, [7, 8], x, targets).theta
-    slow = torch.stack([plain_loop(fit, s, x, t) for s, t in zip([7, 8], targets, strict=True)])
-    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=2e-5)
-
-
-def test_loss_is_within_a_percent_of_the_plain_loops_after_300_steps(signals: Signals) -> None:
+@executions
+def test_loss_is_within_a_percent_of_the_plain_loops_after_300_steps(
+    signals: Signals, execution: str
+) -> None:
     fit = Fit((2, 16, 16, 1), w0=3.0, init="paper", steps=300, learning_rate=2e-3)
     seeds, targets = list(range(4)), some_targets(signals, 4)
-    fast = fit_networks(fit, seeds, signals.coordinates, targets)
+    fast = fit_networks(fit, seeds, signals.coordinates, targets, fitting=execution)
     slow = torch.stack(
         [plain_loop(fit, s, signals.coordinates, t) for s, t in zip(seeds, targets, strict=True)]
     )
@@ -84,13 +53,14 @@ def test_loss_is_within_a_percent_of_the_plain_loops_after_300_steps(signals: Si
     torch.testing.assert_close(fast.loss, error.square().mean((1, 2)), rtol=0.01, atol=0)
 
 
-def test_mnist_fit_equals_the_plain_loop(mnist) -> None:
+@executions
+def test_mnist_fit_equals_the_plain_loop(mnist, execution: str) -> None:
     from zoo_gen import Idx
 
     signals = Idx(path=str(mnist)).load().limited(12)
     fit = Fit((2, 32, 32, 1), init="paper", steps=150)
     targets = some_targets(signals, 12)
-    fast = fit_networks(fit, list(range(12)), signals.coordinates, targets)
+    fast = fit_networks(fit, list(range(12)), signals.coordinates, targets, fitting=execution)
     for i in (0, 11):  # the first and last batch
         slow = plain_loop(fit, i, signals.coordinates, targets[i])[None]
         error = render(fit, slow, signals.coordinates) - torch.from_numpy(targets[i])
@@ -144,11 +114,13 @@ def test_seeds_that_share_their_low_32_bits_give_different_weights() -> None:
     assert not torch.equal(a, b)
 
 
-def test_a_diverging_network_is_marked_and_costs_the_others_nothing(signals: Signals) -> None:
+@executions
+def test_a_diverging_network_is_marked(signals: Signals, execution: str) -> None:
     fit = Fit((2, 4, 1), steps=10, learning_rate=1e30)
-    assert fit_networks(fit, [0, 1], signals.coordinates, some_targets(signals, 2)).diverged.all()
+    x, y = signals.coordinates, some_targets(signals, 2)
+    assert fit_networks(fit, [0, 1], x, y, fitting=execution).diverged.all()
     calm = Fit((2, 4, 1), steps=10)
-    assert not fit_networks(calm, [0], signals.coordinates, some_targets(signals, 1)).diverged.any()
+    assert not fit_networks(calm, [0, 1], x, y, fitting=execution).diverged.any()
 
 
 def test_a_signal_with_nan_is_refused(signals: Signals) -> None:
@@ -158,9 +130,11 @@ def test_a_signal_with_nan_is_refused(signals: Signals) -> None:
         fit_networks(Fit((2, 4, 1)), [0, 1], signals.coordinates, targets)
 
 
-def test_progress_counts_every_network_once(signals: Signals) -> None:
+@executions
+def test_progress_counts_every_network_once(signals: Signals, execution: str) -> None:
     told: list[int] = []
     tell: Callable[[int], None] = told.append
     fit = Fit((2, 4, 1), steps=1)
-    fit_networks(fit, list(range(30)), signals.coordinates, some_targets(signals, 30), tell)
+    targets = some_targets(signals, 30)
+    fit_networks(fit, list(range(30)), signals.coordinates, targets, tell, execution)
     assert sum(told) == 30

@@ -1,0 +1,15 @@
+"""What a person should know of a fit, told once by a process however often it happens."""
+
+from __future__ import annotations
+
+import logging
+
+LOG = logging.getLogger("dwszoo")
+_told: set[str] = set()
+
+
+def tell_once(text: str) -> None:
+    """Log a line, unless this process has done so before."""
+    if text not in _told:
+        _told.add(text)
+        LOG.warning(text)
