@@ -18,6 +18,7 @@ from pipeline.submit import submit_of
 from pipeline.transfer import export_zoo, import_zoo
 
 INTERRUPTED = 130
+FILE_WIDTH = 200
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -239,6 +240,8 @@ def _report(job: Any) -> None:
     found = rows(job)
     file = write(job, found)
     console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH  # a table in a file is not folded
     console.print(table(job, found))
     click.echo(f"zoo     {job.zoo_url}")
     click.echo(f"report  {file}")

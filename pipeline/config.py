@@ -63,6 +63,8 @@ class Config:
         models: name -> what is trained; none for a zoo alone.
         train_on: train each model on so many of the training networks, the first, for each of
             these numbers; empty for all of them.
+        zoo_of: name of the zoo where it is not the config's own: configs whose source and zoo are
+            the same share one.
         seeds: each model is trained once per seed.
         limit: use the first signals only (of each part of the source in proportion); of
             classifiers the first runs.
@@ -76,12 +78,13 @@ class Config:
     task: Annotated[AnyTask, Discriminator("kind")] | None = None
     models: dict[str, Model] = field(default_factory=dict)
     train_on: tuple[int, ...] = ()
+    zoo_of: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
 
     def __post_init__(self) -> None:
-        for name in (self.name, *self.models):
+        for name in (self.name, self.zoo_of or self.name, *self.models):
             if not NAME.fullmatch(name):
                 raise ConfigError(
                     f"name: got {name!r}; names become file names: letters, digits, '_', '-', '.'"

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline.report_plots import Row, against_networks, bars, curves
 from pipeline.steps import Run
+from pipeline.task_pictures import task_pictures
 from training import results
 from training.tasks import Metric
 from zoo_gen import TrackingError
@@ -128,7 +129,7 @@ def pictures(run: Run, found: list[Row]) -> dict[str, tuple[str, bytes]]:
         caption = f"Test {task.main.title} against training networks"
         drawn["networks.png"] = caption, against_networks(found, task.main)
     drawn["curves.png"] = f"Validation {task.main.title}", curves(found, task.main, chance)
-    return drawn
+    return drawn | task_pictures(run)
 
 
 def chance_of(run: Run) -> float | None:

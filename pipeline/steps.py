@@ -116,7 +116,7 @@ class Run:
     def recipe(self) -> Recipe:
         """Of a zoo that is made here."""
         config, (source, zoo) = self.config, self._made
-        return Recipe.of(config.name, source, self.signals, zoo, config.limit)
+        return Recipe.of(config.zoo_of or config.name, source, self.signals, zoo, config.limit)
 
     @property
     def _made(self) -> tuple[AnySource, Zoo]:
@@ -155,6 +155,7 @@ class Run:
                 config.task_or_default,
                 networks,
                 facts.hash8,
+                None if isinstance(config.source, ZooPath) else config.source,
             )
             for name, model in config.models.items()
             for networks in (config.train_on or (None,))

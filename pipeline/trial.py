@@ -22,6 +22,7 @@ def check_models(config: Config, facts: ZooFacts) -> None:
             "`dwszoo generate` makes it, `dwszoo inspect` shows it"
         )
     check_columns(config.task_or_default, facts, told=config.task is not None)
+    config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
     data = blank(facts, config.task_or_default)
     for name, model in config.models.items():
         try:

@@ -17,8 +17,8 @@ from dws import WeightSpace
 from dws.align import align
 from dws.augment import add_noise, drop_quantile, drop_weights, mixup, rotate, translate, zoom
 from dws.symmetries import flip_signs, permute, rescale, shift_phases
-from training.data import units
 from training.models import check_share
+from training.units import units
 from zoo_gen import ConfigError
 
 KEPT = {

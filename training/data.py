@@ -15,7 +15,8 @@ from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
 from training.tasks import Classify, Task
-from zoo_gen import ConfigError, TrainingError, ZooReader
+from training.units import units
+from zoo_gen import AnySource, ConfigError, TrainingError, ZooReader
 from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.recipe import SPLITS
 from zoo_gen.shards import Columns
@@ -39,6 +40,7 @@ class WeightData:
         w0: frequency of the networks' sine units, None if they have none.
         activation: of their hidden layers, None where that is not known.
         task: what is learned.
+        context: what the task takes beside, such as images; see `Task.context`.
     """
 
     space: WeightSpace
@@ -51,6 +53,7 @@ class WeightData:
     w0: float | None = None
     activation: str | None = None
     task: Task = field(default_factory=Classify)
+    context: Any = None
 
     def only(self, networks: int | None) -> WeightData:
         """The same with the first training networks alone; None for all.
@@ -77,12 +80,13 @@ class WeightData:
         yield from train[order].split(batch_size)
 
 
-def load(zoo: ZooReader, task: Task | None = None) -> WeightData:
+def load(zoo: ZooReader, task: Task | None = None, source: AnySource | None = None) -> WeightData:
     """Read a whole zoo once, checksums verified, into memory: 4 bytes for each weight.
 
     Args:
         zoo: a complete zoo, fitted here or imported.
         task: what is to be learned; None for the class in the column ``label``.
+        source: of the signals, for a task that takes them.
 
     Raises:
         ZooError: shards are missing or corrupt.
@@ -110,6 +114,7 @@ def load(zoo: ZooReader, task: Task | None = None) -> WeightData:
         zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
         zoo.network.activation if zoo.network else None,
         task,
+        task.context(zoo, columns, source),
     )
 
 
@@ -199,16 +204,6 @@ def canonical(
         return Canonical(space, unit, w0 or 1.0)
     except ValueError as error:
         raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
-
-
-def units(activation: str | None) -> str:
-    """For messages: what units networks have, and what to do where that is not known."""
-    if activation is None:
-        return (
-            "the activation of the networks is not known; import them again with --activation "
-            "(and --w0 for sine)"
-        )
-    return f"the networks have {activation} units"
 
 
 def generator(purpose: str, *numbers: int) -> torch.Generator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -83,11 +83,22 @@ class DwsNetwork:
         Raises:
             ConfigError: axes or options that the space does not allow.
         """
+        return self._built(space, w0, {"out_features": classes})
+
+    def build_equivariant(self, space: WeightSpace, w0: float | None = None) -> DWSNet:
+        """A fresh DWSNet from weights to changed weights, which begins by changing nothing.
+
+        Raises:
+            ConfigError: axes or options that the space does not allow.
+        """
+        return self._built(space, w0, {"out_channels": 1, "identity": True})
+
+    def _built(self, space: WeightSpace, w0: float | None, output: dict[str, Any]) -> DWSNet:
         if self.probes and self.probe_activation == "sine" and w0 is None:
             raise ConfigError("probe_activation: sine, but the zoo tells no w0 of its networks")
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
         try:
-            return DWSNet(space, out_features=classes, probe_w0=w0 or 1.0, **options)
+            return DWSNet(space, probe_w0=w0 or 1.0, **options, **output)
         except ValueError as error:
             raise ConfigError(f"network: {error}") from error
 
@@ -212,7 +223,57 @@ class StatisticsNetwork:
         return Statistics(space, classes, self.hidden, self.dropout)
 
 
-AnyNetwork = DwsNetwork | MlpNetwork | Inr2VecNetwork | TransformerNetwork | StatisticsNetwork
+@dataclass(frozen=True)
+class UnchangedNetwork:
+    """Weights as they came, beside models that change them: tasks ``edit`` and ``adapt`` alone."""
+
+    kind: Literal["unchanged"] = "unchanged"
+
+    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+        """Never: it gives weights (`training.editors`)."""
+        raise ConfigError(
+            "network.kind: got unchanged, which gives weights back as they came; this task needs a "
+            "vector for each network"
+        )
+
+
+@dataclass(frozen=True)
+class FineTuneNetwork:
+    """Each classifier trained further, on its own: task ``adapt`` alone (`training.tasks.adapt`).
+
+    Attributes:
+        steps: of Adam, on the images that the other models learn from.
+        learning_rate: of Adam.
+        batch_size: images per step.
+    """
+
+    kind: Literal["fine-tune"] = "fine-tune"
+    steps: int = 100
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        check_positive("steps", self.steps)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("batch_size", self.batch_size)
+
+    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+        """Never: it trains what it is given."""
+        raise ConfigError(
+            "network.kind: got fine-tune, which trains classifiers on the images of task adapt; "
+            "this task has none"
+        )
+
+
+AnyNetwork = (
+    DwsNetwork
+    | MlpNetwork
+    | Inr2VecNetwork
+    | TransformerNetwork
+    | StatisticsNetwork
+    | UnchangedNetwork
+    | FineTuneNetwork
+)
 
 
 def check_positive(key: str, value: float) -> None:

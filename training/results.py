@@ -18,7 +18,7 @@ from training.data import WeightData
 from training.loop import Outcome, Training
 from training.models import AnyNetwork
 from training.tasks import AnyTask, Classify
-from zoo_gen import StorageError, Store
+from zoo_gen import AnySource, StorageError, Store
 from zoo_gen.recipe import hash8, hashed
 
 FORMAT = 1
@@ -38,6 +38,7 @@ class Job:
         task: what is learned.
         networks: how many of the training networks are used, the first; None for all.
         zoo_hash: of the zoo, where its folder's name does not end in it.
+        source: of its signals, for tasks that take them; the zoo's hash tells which they are.
     """
 
     config: str
@@ -49,6 +50,7 @@ class Job:
     task: AnyTask = field(default_factory=Classify)
     networks: int | None = None
     zoo_hash: str = ""
+    source: AnySource | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from training.loop import Checkpoints, State
 from training.results import Job, Result
 from training.tasks import AnyTask
 from training.tracking import ChildRun, Tracking
-from zoo_gen import DwszooError, StorageError, Store, ZooReader, open_zoo
+from zoo_gen import AnySource, DwszooError, StorageError, Store, ZooReader, open_zoo
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
@@ -123,21 +123,27 @@ def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[
 
 def job_data(store: Store, job: Job) -> tuple[WeightData, ZooReader]:
     """The networks of a job, read and prepared as it says; once per process for equal wishes."""
-    return _job_data(store, job.zoo, job.task, job.training.prepare, job.networks)
+    source = job.source if job.task.takes_signals else None
+    return _job_data(store, job.zoo, job.task, job.training.prepare, job.networks, source)
 
 
 @cache
 def _job_data(
-    store: Store, folder: str, task: AnyTask, kind: Preparation, networks: int | None
+    store: Store,
+    folder: str,
+    task: AnyTask,
+    kind: Preparation,
+    networks: int | None,
+    source: AnySource | None,
 ) -> tuple[WeightData, ZooReader]:
     if kind != "none":
-        data, zoo = _job_data(store, folder, task, "none", networks)
+        data, zoo = _job_data(store, folder, task, "none", networks, source)
         return prepare(data, kind), zoo
     if networks is not None:
-        data, zoo = _job_data(store, folder, task, kind, None)
+        data, zoo = _job_data(store, folder, task, kind, None, source)
         return data.only(networks), zoo
     zoo = zoo_at(store, folder)
-    return load(zoo, task), zoo
+    return load(zoo, task, source), zoo
 
 
 def zoo_at(store: Store, folder: str) -> ZooReader:

@@ -179,3 +179,66 @@ def test_hashes_of_classification_are_those_of_before_there_were_tasks(tmp_path:
     run = Run(*load("digits"), Workplace(Store(str(tmp_path))))
     assert run.jobs[0].settings.keys() == {"network", "training", "seed", "zoo", "column"}
     assert yaml.safe_dump(run.jobs[0].settings["column"]).startswith("label")
+
+
+DIGITS = """
+name: few
+description: sixty digits
+source: {kind: digits}
+limit: 60
+zoo:
+  fit: {widths: [2, 5, 4, 1], init: paper, w0: 3.0, steps: 5, learning_rate: 0.01}
+  split: {train: 40, val: 10, test: 10}
+models:
+  dwsnet:
+    network: {kind: dwsnet, hidden_channels: 4, layers: 1}
+    training: {epochs: 1}
+seeds: [0]
+"""
+PICTURES = {
+    "edit": ("{kind: edit, edit: erode}", {"mse.png", "edits.png", "curves.png"}),
+    "contrast": ("{kind: contrast, columns: [label]}", {"embedding.png", "mse.png", "r2.png"}),
+    "retrieve": ("{kind: retrieve}", {"neighbours-dwsnet.png", "top1.png", "top10.png"}),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_task_is_run_and_drawn(dwszoo, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "few.yaml").write_text(DIGITS)
+    task, pictures = PICTURES[kind]
+    arguments = ("run", tmp_path / "few.yaml", "--root", tmp_path, *LOCAL)
+    code, out, err = dwszoo(*arguments, "--set", f"task={task}")
+    assert code == 0, err
+    assert "│ dwsnet │" in out
+    assert pictures <= {file.name for file in (tmp_path / "reports").rglob("*.png")}
+
+
+UNSUITED = {
+    "edit changes what networks draw": ("sine-frequency", "{kind: edit}"),
+    "adapt learns the columns class_a, class_b, activation, but": ("digits", "{kind: adapt}"),
+    "models.statistics: network.kind: got statistics, but": ("mnist", "{kind: edit}"),
+    "models.unchanged: network.kind: got unchanged, which": ("mnist-edit", "{kind: classify}"),
+}
+
+
+@pytest.mark.parametrize("message", UNSUITED)
+def test_a_task_that_zoo_or_model_does_not_suit_is_told_before_any_work(
+    dwszoo, tmp_path: Path, message: str, request: pytest.FixtureRequest
+) -> None:
+    name, task = UNSUITED[message]
+    path: tuple[str, ...] = ()
+    if name.startswith("mnist"):
+        path = ("--set", f"source.path={request.getfixturevalue('mnist')}")
+    code, _, err = dwszoo("run", name, "--root", tmp_path, *path, "--set", f"task={task}")
+    assert code == 2, err
+    assert message in err
+    assert not (tmp_path / "zoos").exists()
+
+
+def test_configs_of_one_zoo_share_it(mnist: Path) -> None:
+    from pipeline.steps import Run, Workplace
+    from zoo_gen import Store
+
+    names = ("mnist", "mnist-edit", "mnist-retrieve")
+    runs = [Run(*load(n, (f"source.path={mnist}",)), Workplace(Store("/nowhere"))) for n in names]
+    assert len({run.facts.folder for run in runs}) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dws.symmetries import flip_signs
 from training import results, run
 from training.data import prepare
 from training.run import run_job, run_locally, track_again
+from training.tasks import Retrieve
 from training.tracked_models import load_model
 from training.tracking import Tracking
 from zoo_gen import Store, TrackingError
@@ -240,3 +242,10 @@ def test_artifacts_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     store = Tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", "tests", tmp_path / "mlartifacts")
     with pytest.raises(TrackingError, match="cannot be used"):
         store.with_parent("parent", "key", {}, "config")
+
+
+def test_checkpoints_of_another_task_are_ignored(job, tmp_path: Path) -> None:
+    a, store = job(), Store(str(tmp_path))
+    b = replace(a, task=Retrieve())
+    run.FileCheckpoints(store, "c.pt", a).save({"history": []})
+    assert run.FileCheckpoints(store, "c.pt", b).load() is None

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from training.models import AnyNetwork, Network
-from zoo_gen import ConfigError
-from zoo_gen.recipe import hashed
+from zoo_gen import AnySource, ConfigError, ZooReader
+from zoo_gen.recipe import AnyFit, hashed
 
 if TYPE_CHECKING:
     from training.augmentation import Augmentation
@@ -112,11 +112,13 @@ class Task(ABC):
         references: splits whose answers are needed to score another one, such as the training
             networks of a linear probe.
         refused: augmentations that would make the targets wrong.
+        takes_signals: whether it also takes what the networks were fitted to or trained on.
     """
 
     kind: str
     references: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[tuple[str, ...]] = ()
+    takes_signals: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -164,6 +166,31 @@ class Task(ABC):
                     f"targets of {self.kind} are those of the very networks"
                 )
 
+    def check_fit(self, fit: AnyFit | None) -> None:
+        """Raise `ConfigError` unless networks that were made so can learn the task.
+
+        Args:
+            fit: how; None of networks that were imported, or where the config does not make them.
+        """
+        if self.takes_signals and fit is None:
+            raise ConfigError(
+                f"task: {self.kind} takes what the networks were made of beside their weights, "
+                "which a zoo does not hold; use a config that makes its zoo"
+            )
+
+    def context(self, zoo: ZooReader, columns: Columns, source: AnySource | None) -> Any:
+        """What the task takes beside weights and targets; `WeightData.context`.
+
+        Args:
+            zoo: the networks'.
+            columns: those that the task needs.
+            source: of the signals, None where the zoo was not made by the config.
+
+        Raises:
+            ConfigError: it needs signals that nobody knows.
+        """
+        return None
+
     @abstractmethod
     def output(self, data: WeightData) -> Output:
         """What a model gives."""
@@ -194,8 +221,10 @@ class Task(ABC):
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
         """Sum over the networks of a batch, as `batch` gave it, of what is to become small."""
 
-    def answers(self, model: nn.Module, data: WeightData, rows: Tensor, device: str) -> Tensor:
-        """What scores are made of: the model's output for these networks, ``[m, ...]``."""
+    def answers(
+        self, model: nn.Module, data: WeightData, split: str, rows: Tensor, device: str
+    ) -> Tensor:
+        """What scores are made of, for networks of a split: the model's output ``[m, ...]``."""
         return cast(Tensor, model(data.theta[rows].to(device)))
 
     @abstractmethod

@@ -125,7 +125,7 @@ def test_mixed_networks_have_mixed_numbers() -> None:
 def test_the_same_seed_gives_the_same_metrics() -> None:
     data = data_of(TWO, columns())
     settings = Training(epochs=3, batch_size=50, augment=Augmentation(permutation=True))
-    first, second = (loop.train(MlpNetwork((8,)), data, settings, 1) for _ in range(2))
+    first, second = (loop.train(MlpNetwork(hidden=(8,)), data, settings, 1) for _ in range(2))
     assert first.test == second.test
 
 
@@ -141,7 +141,7 @@ def test_fewer_networks_are_the_first_ones_and_the_other_splits_stay() -> None:
 def test_the_best_epoch_has_the_least_error() -> None:
     data = data_of(TWO, columns())
     settings = Training(epochs=6, batch_size=50, learning_rate=0.03)
-    outcome = loop.train(MlpNetwork((8,)), data, settings, 0)
+    outcome = loop.train(MlpNetwork(hidden=(8,)), data, settings, 0)
     assert outcome.validation["val_mse"] == min(r["val_mse"] for r in outcome.history)
 
 
@@ -154,4 +154,4 @@ def test_more_workers_than_networks_in_a_batch_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(loop, "worker", lambda: (0, 8))
     data = replace(data_of(TWO, columns()))
     with pytest.raises(ValueError, match=r"--workers-per-model: got 8, but a batch has 4 network"):
-        loop.train(MlpNetwork((8,)), data, Training(batch_size=4), 0)
+        loop.train(MlpNetwork(hidden=(8,)), data, Training(batch_size=4), 0)

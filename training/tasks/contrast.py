@@ -1,0 +1,148 @@
+"""Embeddings learned without labels, from two views of each network; judged by a linear probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from training.augmentation import Augmentation
+from training.models import AnyNetwork, Network, check_positive
+from training.tasks.base import Answers, Metric, Output
+from training.tasks.regress import Values, check_columns, errors
+from zoo_gen import ConfigError
+
+if TYPE_CHECKING:
+    from training.data import WeightData
+
+
+@dataclass(frozen=True)
+class Contrast(Values):
+    """Contrastive learning, then linear regression on frozen embeddings (Navon et al. 2023, 7.4).
+
+    The columns are never seen while the model learns; a validation probe chooses the epoch. Each
+    worker contrasts the networks of its own slice of a batch.
+
+    Attributes:
+        columns: what the probe regresses.
+        embedding: numbers per network.
+        temperature: of the similarities.
+        views: how each of the two views of a network is drawn. A model's own ``training.augment``
+            comes after it.
+    """
+
+    kind: Literal["contrast"] = "contrast"
+    columns: tuple[str, ...] = ("amplitude", "frequency")
+    embedding: int = 16
+    temperature: float = 0.1
+    views: Augmentation = field(default_factory=lambda: Augmentation(noise=0.2, weight_dropout=0.1))
+    references: ClassVar[tuple[str, ...]] = ("train",)
+
+    def __post_init__(self) -> None:
+        check_columns("columns", self.columns)
+        check_positive("embedding", self.embedding)
+        check_positive("temperature", self.temperature)
+        if self.views.mixup:
+            raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The probe's columns."""
+        return self.columns
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The probe's mean squared error in the columns' units, and R²."""
+        return (
+            Metric("mse", "MSE", greater=False, digits=3, best=0.0),
+            Metric("r2", "R²", greater=True, digits=3, best=1.0),
+        )
+
+    refused: ClassVar[tuple[str, ...]] = ("mixup",)
+
+    def check_space(self, data: WeightData) -> None:
+        """Raise `ConfigError` where the networks do not admit the views."""
+        try:
+            self.views.check(data.space, data.w0, data.activation)
+        except ConfigError as error:
+            raise ConfigError(f"task.views: {error}") from error
+
+    def output(self, data: WeightData) -> Output:
+        """An embedding."""
+        return Output("embedding", self.embedding)
+
+    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+        """The network alone: an embedding has no unit."""
+        self.check_space(data)
+        return network.build(data.space, self.embedding, data.w0)
+
+    def batch(
+        self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
+    ) -> tuple[Tensor, ...]:
+        """Two views of each network, ``[m, size]`` each."""
+        return two_views(data, rows, (self.views, augment), source)
+
+    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+        """The normalised temperature-scaled cross-entropy of Chen et al. 2020 (SimCLR)."""
+        one, two = batch
+        z = normalize(model(torch.cat([one, two])), dim=1)
+        return pair_loss(z, self.temperature)
+
+    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+        """The probe's loss and errors."""
+        target = data.target[data.rows[split]].double()
+        answer = probe(answers, data.target[data.rows["train"]].double(), split)
+        loss = self.squared(data, answer, target).mean().item()
+        return {"loss": loss, **errors(answer, target)}
+
+    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+        """Embeddings ``[n, embedding]``."""
+        return answers[split]
+
+
+def two_views(
+    data: WeightData, rows: Tensor, drawn: tuple[Augmentation, ...], source: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Each network twice, each time augmented afresh by all of these in turn."""
+    views = []
+    for _ in range(2):
+        theta, target = data.theta[rows], data.target[rows]
+        for augment in drawn:
+            theta, target = augment.apply(data.space, theta, target, data.classes, source, data.w0)
+        views.append(theta)
+    return views[0], views[1]
+
+
+def pair_loss(z: Tensor, temperature: float) -> Tensor:
+    """Sum over m pairs of the cross-entropy by which each view finds its partner among all others.
+
+    Args:
+        z: ``[2 m, k]`` of length one; rows i and i + m are views of one network.
+        temperature: of the similarities.
+    """
+    m = len(z) // 2
+    similar = z @ z.T / temperature
+    similar = similar.masked_fill(torch.eye(2 * m, dtype=torch.bool, device=z.device), -torch.inf)
+    partner = torch.arange(2 * m, device=z.device).roll(m)
+    return cross_entropy(similar, partner, reduction="sum") / 2
+
+
+def probe(answers: Answers, train_target: Tensor, split: str) -> Tensor:
+    """What a linear regression, fitted to the training networks' embeddings, says of a split.
+
+    Returns:
+        Float64 ``[n, columns]``.
+    """
+    known = answers["train"].double()
+    mean, std = known.mean(0), known.std(0).clamp_min(1e-12)
+
+    def with_one(z: Tensor) -> Tensor:
+        scaled = (z.double() - mean) / std
+        return torch.cat([scaled, torch.ones(len(z), 1, dtype=torch.float64)], 1)
+
+    # gelsd: embeddings may have collapsed to fewer dimensions
+    fitted = torch.linalg.lstsq(with_one(known), train_target, driver="gelsd").solution
+    return cast(Tensor, with_one(answers[split]) @ fitted)

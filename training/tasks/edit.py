@@ -1,0 +1,177 @@
+"""Images changed by changing the weights of the networks that draw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from dws import forward
+from training.editors import build_editor
+from training.models import AnyNetwork, Network, check_positive
+from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
+from zoo_gen import AnySource, ConfigError, Fit, ZooReader
+from zoo_gen.recipe import AnyFit
+
+if TYPE_CHECKING:
+    from training.data import WeightData
+
+AT_ONCE = 64  # networks drawn together
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What networks draw.
+
+    Attributes:
+        images: of the source, uint8 (255: 1.0) or float32, ``[n, height, width, colours]``.
+        points: float32 ``[1, height * width, 2]``.
+        offset: added to what a network answers.
+    """
+
+    images: Tensor
+    points: Tensor
+    offset: float
+
+
+@dataclass(frozen=True)
+class Edit(Task):
+    """Change the weights so that the network draws its image edited (Zhou et al. 2023, NFN, 4.3).
+
+    The target is the edit of the true image, not of what the network draws of it.
+
+    Attributes:
+        edit: ``"dilate"`` or ``"erode"``: each pixel the greatest or smallest of a square around
+            it; ``"contrast"``: the distance from one half times ``amount``, cut to [0, 1].
+        size: side of the square, odd.
+        amount: see ``edit``.
+    """
+
+    kind: Literal["edit"] = "edit"
+    edit: Literal["dilate", "erode", "contrast"] = "dilate"
+    size: int = 3
+    amount: float = 2.0
+    takes_signals: ClassVar[bool] = True
+    refused: ClassVar[tuple[str, ...]] = (
+        "rotation",
+        "translation",
+        "zoom",
+        "weight_dropout",
+        "quantile_dropout",
+        "mixup",
+    )
+
+    def __post_init__(self) -> None:
+        check_positive("amount", self.amount)
+        if self.size < 1 or self.size % 2 == 0:
+            raise ConfigError(f"size: got {self.size}, expected an odd number, 1 or more")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Which image each network draws."""
+        return ("signal",)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Mean squared error of what the changed networks draw, over pixels in [0, 1]."""
+        return (Metric("mse", "MSE of pixels", greater=False, digits=5, best=0.0),)
+
+    def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
+        """Index of each network's image in the source, int64 ``[n]``."""
+        return Targets(torch.from_numpy(columns["signal"].astype(np.int64)))
+
+    def check_fit(self, fit: AnyFit | None) -> None:
+        """Refuse all but networks that draw pictures."""
+        super().check_fit(fit)
+        if not isinstance(fit, Fit) or fit.widths[0] != 2:
+            raise ConfigError(
+                "task: edit changes what networks draw, but these are "
+                f"{'no networks of images' if isinstance(fit, Fit) else 'classifiers'}; use a zoo "
+                "of images, such as mnist"
+            )
+
+    def context(self, zoo: ZooReader, columns: Columns, source: AnySource | None) -> Drawn:
+        """The images of the source."""
+        self.check_fit(zoo.fit if source is not None else None)
+        assert source is not None
+        assert zoo.fit is not None
+        signals = source.load()
+        if signals.shape is None:
+            raise ConfigError(f"task: edit changes images; the source {source.kind} gives none")
+        images = torch.from_numpy(signals.values).unflatten(1, signals.shape)
+        return Drawn(images, torch.from_numpy(signals.coordinates).unsqueeze(0), zoo.fit.offset)
+
+    def output(self, data: WeightData) -> Output:
+        """Changed weights of the same network."""
+        return Output("weights", data.space.size)
+
+    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+        """A model that begins by changing nothing."""
+        return build_editor(network, data.space, data.w0)
+
+    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+        """Mean squared error over the pixels of each network's image."""
+        theta, signal = batch
+        return self.errors(data, model(theta), signal).sum()
+
+    def errors(self, data: WeightData, theta: Tensor, signal: Tensor) -> Tensor:
+        """Mean squared error of each network's drawing ``[m]``."""
+        wanted = self.edited(self.images(data, signal)).to(theta)
+        return (self.drawn(data, theta) - wanted).square().flatten(1).mean(1)
+
+    def images(self, data: WeightData, signal: Tensor) -> Tensor:
+        """True images, float32 ``[m, height, width, colours]`` in [0, 1]."""
+        known: Tensor = data.context.images
+        images: Tensor = known[signal.to(known.device)]
+        if images.dtype == torch.uint8:
+            return torch.div(images, 255)
+        return images
+
+    def drawn(self, data: WeightData, theta: Tensor) -> Tensor:
+        """What networks draw: ``[m, height, width, colours]``."""
+        drawn: Drawn = data.context
+        points, activation = drawn.points.to(theta), data.activation or "sine"
+        parts = [
+            forward(data.space, some, points, activation, data.w0 or 1.0)
+            for some in theta.split(AT_ONCE)
+        ]
+        whole = torch.cat(parts) + drawn.offset
+        return whole.reshape(len(theta), *drawn.images.shape[1:3], -1)
+
+    def edited(self, images: Tensor) -> Tensor:
+        """``[m, height, width, colours]`` in [0, 1] -> the same."""
+        if self.edit == "contrast":
+            return (0.5 + self.amount * (images - 0.5)).clamp(0, 1)
+        sign = 1 if self.edit == "dilate" else -1
+        planes = sign * images.movedim(-1, 1)  # beyond the edge nothing is greater
+        return sign * max_pool2d(planes, self.size, 1, self.size // 2).movedim(1, -1)
+
+    def answers(
+        self, model: nn.Module, data: WeightData, split: str, rows: Tensor, device: str
+    ) -> Tensor:
+        """Error of each changed network's drawing ``[m]``."""
+        changed = cast(Tensor, model(data.theta[rows].to(device)))
+        return self.errors(data, changed, data.target[rows].to(device))
+
+    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+        """The mean error, as loss and as metric."""
+        mean = answers[split].double().mean().item()
+        return {"loss": mean, "mse": mean}
+
+    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+        """Error of each network's drawing ``[n]``."""
+        return answers[split]
+
+    def shown(self, data: WeightData, model: nn.Module, rows: Tensor) -> dict[str, Any]:
+        """Pictures of some networks: what is drawn, what is wanted, what the changed one draws."""
+        theta, signal = data.theta[rows], data.target[rows]
+        with torch.no_grad():
+            return {
+                "drawn": self.drawn(data, theta),
+                "wanted": self.edited(self.images(data, signal)),
+                "changed": self.drawn(data, model(theta)),
+            }
