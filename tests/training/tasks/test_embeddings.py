@@ -106,7 +106,7 @@ def test_collapsed_embeddings_give_the_mean() -> None:
 
 
 def test_neighbours_are_the_training_networks_of_the_greatest_cosine() -> None:
-    train, test = unit(30, 4) * 3, unit(5, 4, seed=1)
+    train, test = unit(30, 4) * torch.linspace(1, 5, 30).unsqueeze(1), unit(5, 4, seed=1)
     found = neighbours({"train": train, "test": test}, "test")
     for i in range(5):
         cosines = [torch.cosine_similarity(test[i], t, dim=0).item() for t in train]
