@@ -106,6 +106,7 @@ def _run(
     """A `pipeline.steps.Run` of the options."""
     from pipeline.config import load
     from pipeline.steps import Run, Workplace
+    from training.mlflow_store import shown
     from zoo_gen import Store
 
     parsed, text = load(config, changes, limit)
@@ -117,7 +118,7 @@ def _run(
         workers_per_model,
         fitting,  # type: ignore[arg-type]
     )
-    return Run(parsed, text, place)
+    return Run(parsed, shown(text), place)
 
 
 @cli.command()
@@ -236,6 +237,7 @@ cli.add_command(submit_of(run))
 
 def _report(job: Any) -> None:
     from pipeline.report import rows, table, write
+    from training.mlflow_store import shown
 
     found = rows(job)
     file = write(job, found)
@@ -245,7 +247,7 @@ def _report(job: Any) -> None:
     console.print(table(job, found))
     click.echo(f"zoo     {job.zoo_url}")
     click.echo(f"report  {file}")
-    click.echo(f"MLflow  {_mlflow_command(job.tracking.uri)}")
+    click.echo(f"MLflow  {_mlflow_command(shown(job.tracking.uri))}")
 
 
 def _mlflow_command(uri: str) -> str:

@@ -10,6 +10,7 @@ from pipeline.report_plots import Row, against_networks, bars, curves
 from pipeline.steps import Run
 from pipeline.task_pictures import task_pictures
 from training import results
+from training.mlflow_store import shown
 from training.tasks import Metric
 from zoo_gen import TrackingError
 
@@ -31,7 +32,8 @@ def rows(run: Run) -> list[Row]:
         if len(ids) < len(children):
             raise TrackingError(
                 f"{len(children) - len(ids)} of {len(children)} runs of {key[0]} are not in "
-                f"{tracking.uri}; `dwszoo train` with the same config and options writes them there"
+                f"{shown(tracking.uri)}; `dwszoo train` with the same config and options writes "
+                "them there"
             )
         metrics = [tracking.metrics(child) for child in ids]
         found.append(

@@ -17,6 +17,7 @@ from pipeline.progress import Bar
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
 from training.loop import Training
+from training.mlflow_store import artifact_place, shown
 from training.results import Job
 from zoo_gen import (
     AnySource,
@@ -179,9 +180,8 @@ class Run:
                 f"{store.root}: MLflow's embedded store needs a local root; set "
                 "MLFLOW_TRACKING_URI or tracking.uri to a server"
             )
-        artifacts = None
-        if uri is None:
-            uri, artifacts = f"sqlite:///{store.local()}/mlflow.db", store.local("mlartifacts")
+        uri = uri or f"sqlite:///{store.local()}/mlflow.db"
+        if artifacts := artifact_place(uri, store):
             store.check_writable()
         params: dict[str, Any] = {"zoo": self.facts.folder, "seeds": list(self.config.seeds)}
         params |= {"models": list(self.config.models), "members": self.facts.members}
@@ -243,7 +243,7 @@ class Run:
         for job in done:
             if tracking.find(job.hash8, finished=True) is None:
                 run.track_again(store, job, tracking)
-                place.say(f"{job.title}: trained before, now tracked in {tracking.uri}")
+                place.say(f"{job.title}: trained before, now tracked in {shown(tracking.uri)}")
         if not pending:
             place.say(f"models: all {finished} are trained")
             return

@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from zoo_gen import DwszooError, TrackingError
+from zoo_gen import DwszooError, Store, TrackingError
 from zoo_gen.patience import PATIENCE_SECONDS, Result, patiently
 
 AWAY = ("failed with timeout", "Max retries exceeded", "database is locked")
+DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
 
@@ -25,11 +27,23 @@ def client_of(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    # it would print the address of each run that ends, with whatever password is in it
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
 
     for name in ("mlflow", "alembic"):  # the import of mlflow sets them to INFO
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(uri)
+
+
+def artifact_place(uri: str, store: Store) -> Path | str | None:
+    """Where artifacts go: below the root, of a database; None of a server, which knows a place.
+
+    Without being told, MLflow puts those of a database into whatever folder it is called from.
+    """
+    if not uri.startswith(DATABASES):
+        return None
+    return store.local("mlartifacts") if store.is_local else store.url("mlartifacts")
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Any
 
 from dws import WeightSpace
 from dws.evaluate import ACTIVATIONS
-from zoo_gen.classifiers.settings import Classifier
+from zoo_gen.classifiers.settings import Classifier, Cnn
 from zoo_gen.errors import ConfigError
-from zoo_gen.recipe import Fit
+from zoo_gen.recipe import Fit, Recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,23 @@ class Network:
             raise ConfigError(f"w0: got {self.w0}, expected a number above 0")
         if not isfinite(self.offset):
             raise ConfigError(f"offset: got {self.offset}, expected a finite number")
+
+
+def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
+    """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
+    told = {"size": space.size, "names": list(space.names)}
+    fit = recipe.zoo.fit
+    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+        return {"widths": list(space.widths), **told}
+    side = fit.network.kernel
+    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
+    return {
+        "axes": {name: list(axes) for name, axes in space.axes.items()},
+        "sizes": dict(space.sizes),
+        "hidden": list(space.hidden),
+        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        **told,
+    }
 
 
 def read_space(description: dict[str, Any]) -> WeightSpace:

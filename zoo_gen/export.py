@@ -172,7 +172,8 @@ def _write_arena(zoo: ZooReader, dst: Path, progress: Progress) -> None:
                 rows.columns["label"].numpy() if whole else None,
             )
 
-    name = str(zoo.description["recipe"]["name"]).replace("_", "-")
+    # of a zoo that others may have made: no part of it may lead out of the folder
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", str(zoo.description["recipe"]["name"]))
     hdf5.write(dst / f"{name}_0-{len(zoo) - 1}.hdf5", config, len(zoo), parts())
 
 

@@ -12,6 +12,7 @@ import json
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,8 @@ import torch
 from dws import WeightSpace
 from zoo_gen import shards
 from zoo_gen.classifiers.rows import classifier_columns
-from zoo_gen.classifiers.settings import Classifier, Cnn
+from zoo_gen.classifiers.settings import Classifier
+from zoo_gen.description import told_space
 from zoo_gen.errors import ZooError
 from zoo_gen.fit import fit_networks
 from zoo_gen.fit_settings import Fitting
@@ -42,6 +44,11 @@ class Job:
     signals: Signals
     description: dict[str, Any]
     fitting: Fitting = "auto"
+
+    @cached_property
+    def assigned(self) -> npt.NDArray[np.str_]:
+        """The split of each signal, of classifiers of each run; travels with the job once known."""
+        return self.recipe.assigned(self.signals)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ def generate(
     lacking = recipe.members - present
     store.check_writable(lacking * 4 * space.size)
     job = Job(store, recipe, signals, description, fitting)
+    _ = job.assigned  # here once, not in each shard: it takes all signals
     for result in engine.fit(job, missing, lambda n: progress(present + n)):
         done.fitted += result.rows
         done.diverged += result.diverged
@@ -157,7 +165,7 @@ def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]
         "checksum": shards.SEALED,
         "hash8": recipe.hash8,
         "recipe": recipe.as_dict(),
-        "space": _told_space(recipe, space),
+        "space": told_space(recipe, space),
         "members": recipe.members,
         "shards": recipe.shards,
         "versions": {
@@ -234,7 +242,7 @@ def _fitted_columns(
         "member": members,
         "signal": signals.index[row],
         "view": view.astype(np.int32),
-        "split": recipe.assigned(signals)[row],
+        "split": job.assigned[row],
         "seed": np.array(seeds, np.int64),
         "theta": fitted.theta.numpy(),
         "loss": fitted.loss.numpy(),
@@ -244,23 +252,6 @@ def _fitted_columns(
         **{name: column[row] for name, column in signals.columns.items()},
     }
     return columns, fitted.execution
-
-
-def _told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
-    """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
-    told = {"size": space.size, "names": list(space.names)}
-    fit = recipe.zoo.fit
-    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
-        return {"widths": list(space.widths), **told}
-    side = fit.network.kernel
-    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
-    return {
-        "axes": {name: list(axes) for name, axes in space.axes.items()},
-        "sizes": dict(space.sizes),
-        "hidden": list(space.hidden),
-        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
-        **told,
-    }
 
 
 def shard_name(shard: int) -> str:

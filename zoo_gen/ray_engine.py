@@ -97,8 +97,7 @@ class RayEngine:
         shared = ray.put(job)
         waiting = iter(missing)
         running: dict[Any, int] = {}
-        done: dict[int, int] = {}
-        told: set[Any] = set()
+        done, told = 0, set[Any]()
         try:
             while True:
                 # asked anew: tasks that wait make an autoscaling cluster grow, from no CPU at all
@@ -111,12 +110,12 @@ class RayEngine:
                 finished, _ = ray.wait(list(running), timeout=POLL_SECONDS)
                 for ref in finished:
                     result = _result(ref, running.pop(ref))
-                    done[result.shard] = result.rows
+                    done += result.rows
+                    meter.forget.remote(("fitted", result.shard))
                     yield result
                 known = _known(meter)
                 repeat(known, told)
-                fitted = {key[1]: n for key, n in known.items() if key[0] == "fitted"}
-                progress(sum({**fitted, **done}.values()))
+                progress(done + sum(known.get(("fitted", shard), 0) for shard in running.values()))
         except Exception:
             # what waits is of no more use; what runs may publish its shard. (After Ctrl-C the
             # session ends, and with it its tasks: to cancel them as well crashed Ray's core.)
@@ -142,6 +141,9 @@ class Meter:
 
     def tell(self, key: Any, value: Any) -> None:
         self.told[key] = value
+
+    def forget(self, key: Any) -> None:
+        self.told.pop(key, None)
 
     def read(self) -> dict[Any, Any]:
         return self.told

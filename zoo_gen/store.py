@@ -75,7 +75,13 @@ class Store:
             )
 
     def url(self, path: str) -> str:
-        """The full name of a path below the root."""
+        """The full name of a path below the root.
+
+        Raises:
+            StorageError: the path leads out of the root, as one that a file of others tells may.
+        """
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StorageError(f"{path}: leads out of {self.root}; whatever told it is not trusted")
         return f"{self.root}/{path}" if path else self.root
 
     def local(self, path: str = "") -> Path:

@@ -81,6 +81,10 @@ def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     return found
 
 
+Tell = Callable[..., None]
+"""Of `conftest.tell`: a row of the table of faults."""
+
+
 def begun(folder: Path, shard: int, attempt: int = 0) -> Callable[[], bool]:
     """Whether this attempt at this shard has left its trace."""
     return lambda: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SWIFT = ROOT / ".venv" / "swift" / "bin" / "python"  # `make test` installs it
-USER, KEY = "test:tester", "testing"
+USER, KEY = "test:tester", "planted-s3-secret-5d1e"  # looked for where it must not be
 SERVERS = ("account", "container", "object", "proxy")
 START = """
 import sys
@@ -98,7 +99,7 @@ class Swift:
         for item in filters:
             text += f"[filter:{item}]\nuse = egg:swift#{item.replace('-', '_')}\n"
             text += "s3_acl = false\nlocation = us-east-1\n" if item == "s3api" else ""
-            text += "user_test_tester = testing .admin\n" if item == "tempauth" else ""
+            text += f"user_test_tester = {KEY} .admin\n" if item == "tempauth" else ""
         return text
 
     @property
@@ -126,6 +127,34 @@ class Swift:
             process = self.processes.pop(name)
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+class Mlflow:
+    """A tracking server on loopback, with runs in SQLite.
+
+    Args:
+        folder: of its database and log.
+        artifacts: where they go, a folder or ``s3://...``.
+    """
+
+    def __init__(self, folder: Path, artifacts: str) -> None:
+        self.folder, self.artifacts = folder, artifacts
+        (self.port,) = free_ports(1)
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--artifacts-destination", self.artifacts]
+        with open(self.folder / "mlflow.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_for(self.port, 120)
+
+    def kill(self) -> None:
+        """SIGKILL to it and its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class Moto:

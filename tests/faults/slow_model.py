@@ -55,6 +55,12 @@ def steps(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in folder.iterdir())
 
 
+def next_step(folder: Path, after: float) -> float:
+    """When the first training step after some time was."""
+    times = (float(t) for file in folder.iterdir() for t in file.read_text().split())
+    return min(t for t in times if t > after)
+
+
 def main(job: str, root: str, where: str, workers: str = "1") -> int:
     """Train: the process that a user's command is."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

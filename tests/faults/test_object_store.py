@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Drive, Shards, shards
+from harness import Drive, Shards, Tell, shards
 from scripted import Scripted, attempts, once, recipe
 from servers import KEY, USER, Act, Flaky, Moto, Script, Swift, environment
 
 from zoo_gen import LocalEngine, StorageError, Store, generate
+
+BUSY = 14  # answers of 503: more than s3fs and botocore try by themselves, five times two
 
 
 def use(port: int, patch: pytest.MonkeyPatch, **user: str) -> None:
@@ -45,17 +47,23 @@ def generated(tmp_path: Path, root: str, patience: float = 60) -> Store:
 
 
 def test_a_store_killed_in_the_middle_of_an_upload_and_started_again(
-    swift: Swift, drive: Drive, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+    swift: Swift, drive: Drive, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, tell: Tell
 ) -> None:
+    at: list[float] = []  # the kill, and each later upload of the same object
 
     def kill() -> None:
         time.sleep(0.5)  # the first half of the object is with the store by now
         swift.kill("proxy", "object")
+        at.append(time.time())
         threading.Timer(4, swift.start).start()
 
     def script(method: str, path: str, before: int) -> Act:
-        first = method == "PUT" and path.endswith("part-00002.parquet") and not before
-        return kill if first else "pass"
+        if method != "PUT" or not path.endswith("part-00002.parquet"):
+            return "pass"
+        if not before:
+            return kill
+        at.append(time.time())
+        return "pass"
 
     with between(swift.port, script, monkeypatch, user=USER, key=KEY) as proxy:
         driver = drive(Scripted.of(tmp_path / "traces"), "s3://zoo/killed", "local")
@@ -67,6 +75,9 @@ def test_a_store_killed_in_the_middle_of_an_upload_and_started_again(
     assert attempts(tmp_path / "traces") == once()
     use(swift.port, monkeypatch, user=USER, key=KEY)
     assert shards(Store("s3://zoo/killed")) == undisturbed
+    tell(
+        "SIGKILL of the S3 server in an upload, back after 4 s", tmp_path / "traces", at[0], at[-1]
+    )
 
 
 def test_half_an_object_is_never_listed(swift: Swift, tmp_path: Path, monkeypatch: Any) -> None:
@@ -80,10 +91,15 @@ def test_half_an_object_is_never_listed(swift: Swift, tmp_path: Path, monkeypatc
 
 
 def test_a_busy_store_is_asked_again_and_the_person_is_told(
-    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, caplog: Any
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, caplog: Any, tell: Tell
 ) -> None:
+    at: list[float] = []
+
     def script(method: str, path: str, before: int) -> str:
-        return "503" if method == "PUT" and "part-00001" in path and before < 14 else "pass"
+        if method != "PUT" or "part-00001" not in path:
+            return "pass"
+        at.append(time.time())
+        return "503" if before < BUSY else "pass"
 
     with (
         between(moto.port, script, monkeypatch) as proxy,
@@ -91,15 +107,16 @@ def test_a_busy_store_is_asked_again_and_the_person_is_told(
     ):
         store = generated(tmp_path, "s3://zoo/busy")
         assert shards(store) == undisturbed
-        assert sum(act == "503" for _, _, act in proxy.requests) == 14
+        assert sum(act == "503" for _, _, act in proxy.requests) == BUSY
     assert attempts(tmp_path / "traces") == once()
     told = [r.getMessage() for r in caplog.records if "trying again" in r.getMessage()]
     assert told
     assert all("part-00001.parquet" in line for line in told)
+    tell(f"S3 answers 503, {BUSY} times", tmp_path / "traces", at[0], at[-1])
 
 
 def test_a_store_that_stays_busy_ends_the_command_and_the_same_command_continues(
-    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, tell: Tell
 ) -> None:
     busy = True
 
@@ -109,13 +126,14 @@ def test_a_store_that_stays_busy_ends_the_command_and_the_same_command_continues
     with between(moto.port, script, monkeypatch):
         with pytest.raises(StorageError, match=r"tried for 3 s.*the same command continues"):
             generated(tmp_path, "s3://zoo/gone", patience=3)
-        busy = False
+        busy, again = False, time.time()
         assert shards(generated(tmp_path, "s3://zoo/gone")) == undisturbed
     assert attempts(tmp_path / "traces") == once(s4=2)
+    tell("S3 stays busy, the same command again later", tmp_path / "traces", again, "4-1")
 
 
 def test_answers_that_are_slow_or_lost_change_nothing(
-    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
+    moto: Moto, tmp_path: Path, undisturbed: Shards, monkeypatch: Any, tell: Tell
 ) -> None:
     def script(method: str, path: str, before: int) -> Act:
         if method == "PUT" and "part" in path:
@@ -127,6 +145,7 @@ def test_answers_that_are_slow_or_lost_change_nothing(
         assert shards(store) == undisturbed
         assert len([p for m, p, _ in proxy.requests if m == "PUT" and "part-00003" in p]) == 2
     assert attempts(tmp_path / "traces") == once()
+    tell("S3 is slow, and one answer is lost", tmp_path / "traces")
 
 
 def test_a_store_that_never_answered_is_not_waited_for(monkeypatch: Any) -> None:
@@ -153,7 +172,7 @@ def test_ray_tasks_tell_the_person_through_the_driver(
     moto: Moto, drive: Drive, tmp_path: Path, undisturbed: Shards, monkeypatch: Any
 ) -> None:
     def script(method: str, path: str, before: int) -> str:
-        return "503" if method == "PUT" and "part-00005" in path and before < 14 else "pass"
+        return "503" if method == "PUT" and "part-00005" in path and before < BUSY else "pass"
 
     with between(moto.port, script, monkeypatch):
         status, said = drive(Scripted.of(tmp_path / "traces"), "s3://zoo/told").ends()

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from harness import ENVIRONMENT, HERE, until
+from harness import ENVIRONMENT, HERE, Tell, until
 from safetensors.torch import load
-from servers import Moto, environment, free_ports, wait_for
-from slow_model import Slow, steps
+from servers import Mlflow, Moto, environment
+from slow_model import Slow, next_step, steps
 
 from training import results
 from training.loop import Training
@@ -154,36 +155,58 @@ def checkpointed(one: Training_) -> bool:
     )
 
 
-def test_a_killed_worker_of_two(training: Train, undisturbed: Any) -> None:
-    one = training()
-    process = one.start(workers=2)
-    until(lambda: checkpointed(one), "a checkpoint")
-    workers_of(process)[0].send_signal(signal.SIGKILL)
-    ends(process)
-    assert one.epochs() == list(range(1, EPOCHS + 1))
-    assert same(one.weights(), undisturbed)
-
-
-def test_a_killed_driver(training: Train, undisturbed: Any) -> None:
-    one = training()
-    process = one.start()
-    until(lambda: checkpointed(one), "a checkpoint")
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a driver, and the end of whatever it had started."""
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
     _, alive = psutil.wait_procs(family, timeout=20)
     for left in alive:
         left.kill()
-    before = steps(one.traces)
-    ends(one.start())
+    psutil.wait_procs(alive, timeout=20)
+
+
+def told(one: Training_, made: int) -> str:
+    """The words for the table."""
+    return f"{made} steps for {STEPS}, {len(one.epochs())} of {EPOCHS} epochs in MLflow"
+
+
+LOST = "nothing: no epoch, the same weights"
+
+
+def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -> None:
+    one = training()
+    process = one.start(workers=2)
+    until(lambda: checkpointed(one), "a checkpoint")
+    workers_of(process)[0].send_signal(signal.SIGKILL)
+    killed, before = time.time(), steps(one.traces)
+    ends(process)
+    assert steps(one.traces) - before < 2 * STEPS  # they went on, not from the start
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+    again = next_step(one.traces, killed + 1)
+    made = told(one, steps(one.traces) // 2)
+    tell("SIGKILL of one of two Ray Train workers", made, killed, again, LOST)
+
+
+def test_a_killed_command_without_ray(training: Train, undisturbed: Any, tell: Tell) -> None:
+    one = training()
+    process = one.start("plain")
+    until(lambda: steps(one.traces) > STEPS // 4, "some epochs")
+    kill(process)
+    before, again = steps(one.traces), time.time()
+    ends(one.start("plain"))
     assert steps(one.traces) - before < STEPS  # it went on, not from the start
     assert one.epochs() == list(range(1, EPOCHS + 1))
     assert same(one.weights(), undisturbed)
     assert not Store(one.root).names("checkpoints")
+    after = next_step(one.traces, again)
+    made = told(one, steps(one.traces))
+    tell("SIGKILL of a training without Ray, the same command again", made, again, after, LOST)
 
 
 def test_a_killed_driver_with_everything_on_s3(
-    moto: Moto, training: Train, undisturbed: Any, monkeypatch: Any
+    moto: Moto, training: Train, undisturbed: Any, monkeypatch: Any, tell: Tell
 ) -> None:
     from s3fs import S3FileSystem
 
@@ -193,47 +216,42 @@ def test_a_killed_driver_with_everything_on_s3(
     one = training(root="s3://zoo/training")
     process = one.start()
     until(lambda: checkpointed(one), "a checkpoint")
-    process.kill()
-    process.communicate()
-    before = steps(one.traces)
+    kill(process)
+    before, again = steps(one.traces), time.time()
     ends(one.start())
-    assert steps(one.traces) - before < STEPS
+    assert steps(one.traces) - before < STEPS  # it went on, not from the start
     assert one.epochs() == list(range(1, EPOCHS + 1))
     assert same(one.weights(), undisturbed)
     assert results.done(Store(one.root), one.job)
     assert not Store(one.root).names("checkpoints")
+    after = next_step(one.traces, again)
+    made = told(one, steps(one.traces))
+    tell(
+        "SIGKILL of the driver of a training on S3, the same command again",
+        made,
+        again,
+        after,
+        LOST,
+    )
 
 
 def test_mlflow_gone_for_a_while_loses_nothing(
-    training: Train, undisturbed: Any, tmp_path: Path
+    training: Train, undisturbed: Any, tmp_path: Path, tell: Tell
 ) -> None:
-    (port,) = free_ports(1)
-
-    def server() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-        command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-        started = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        wait_for(port, 90)
-        return started
-
-    running = server()
+    server = Mlflow(tmp_path, str(tmp_path / "artifacts"))
     try:
-        one = training(uri=f"http://127.0.0.1:{port}")
+        one = training(uri=f"http://127.0.0.1:{server.port}")
         process = one.start("plain")
         until(lambda: steps(one.traces) > 20, "some epochs")
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        server.kill()
         down = steps(one.traces)
         until(lambda: steps(one.traces) > down + 40, "more epochs without MLflow")
-        running = server()
+        server.start()
         said = ends(process)
         assert "the training goes on" in said
         assert one.epochs() == list(range(1, EPOCHS + 1))
         assert same(one.weights(), undisturbed)
+        made = told(one, steps(one.traces))
+        tell("SIGKILL of MLflow's server, back after ten epochs", made, lost=LOST)
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        server.kill()

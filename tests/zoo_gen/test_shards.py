@@ -44,8 +44,11 @@ def test_columns_and_types_are_those_of_the_contract(shard: bytes) -> None:
     }
 
 
-def test_the_metadata_is_zoo_json(shard: bytes, zoo_store: Store, recipe: Recipe) -> None:
+def test_the_metadata_is_zoo_json_and_the_execution(
+    shard: bytes, zoo_store: Store, recipe: Recipe
+) -> None:
     metadata = json.loads(pq.read_schema(pa.BufferReader(shard)).metadata[b"dwszoo"])
+    assert metadata.pop("fitting")
     assert metadata == json.loads(zoo_store.read(f"{recipe.folder}/zoo.json"))
 
 
