@@ -124,6 +124,16 @@ def test_an_imported_zoo_is_trained_on_by_its_name(dwszoo, imported: Path, tmp_p
     assert "48 networks of 12 signals" in out
 
 
+def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path: Path) -> None:
+    from pipeline.steps import Run, Workplace
+    from zoo_gen import Store
+
+    for path in ("src", str(imported)):
+        config = load(str(tmp_path / "theirs.yaml"), (f"source.path={path}",))
+        run = Run(*config, Workplace(Store(str(tmp_path))))
+        assert run.facts.folder == f"zoos/{imported.name}"
+
+
 def test_a_zoo_elsewhere_is_trained_on_by_its_folder(
     dwszoo, imported: Path, tmp_path: Path
 ) -> None:
