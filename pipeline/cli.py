@@ -34,7 +34,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--fitting",
-            type=click.Choice(["auto", "compiled", "eager"]),
+            type=click.Choice(["auto", "fused", "compiled", "eager"]),
             default="auto",
             show_default=True,
             help="How networks are fitted: the fastest way here, or this one.",

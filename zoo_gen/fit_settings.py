@@ -11,7 +11,7 @@ from dws import WeightSpace
 from zoo_gen.errors import ConfigError
 from zoo_gen.sources.base import at_least
 
-Fitting = Literal["auto", "compiled", "eager"]
+Fitting = Literal["auto", "fused", "compiled", "eager"]
 """Which execution fits; no part of a recipe (`zoo_gen.fit.choose`)."""
 
 UNLESS_DEFAULT = "unless default"  # of a field's `hash`: it is younger than zoos that lack it

@@ -17,6 +17,8 @@ from typing import Any
 import ray
 
 from zoo_gen.errors import DwszooError, EngineError
+from zoo_gen.fit.choice import wants_gpu
+from zoo_gen.fit_settings import Fit
 from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
 from zoo_gen.patience import LOG
 
@@ -26,6 +28,7 @@ IN_FLIGHT = 64
 IN_FLIGHT_PER_CPU = 2
 KNOCK_SECONDS = 5
 WORKER_PROCESSES = 16
+GPU_SHARE = 0.25  # one task writes and reads while another computes
 
 
 @contextmanager
@@ -102,9 +105,10 @@ class RayEngine:
             while True:
                 # asked anew: tasks that wait make an autoscaling cluster grow, from no CPU at all
                 cpus = int(ray.cluster_resources().get("CPU", 0))
+                fit_one = _fit_shard.options(num_gpus=_gpu_share(job))
                 bound = self.workers or max(IN_FLIGHT, IN_FLIGHT_PER_CPU * cpus)
                 while len(running) < bound and (shard := next(waiting, None)) is not None:
-                    running[_fit_shard.remote(shared, shard, meter)] = shard
+                    running[fit_one.remote(shared, shard, meter)] = shard
                 if not running:
                     return
                 finished, _ = ray.wait(list(running), timeout=POLL_SECONDS)
@@ -130,6 +134,14 @@ class RayEngine:
 def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
     with forwarded(meter):
         return fit_shard(job, shard, lambda n: meter.tell.remote(("fitted", shard), n))
+
+
+def _gpu_share(job: Job) -> float:
+    """What of a GPU a task asks for: a part, where there is one and the zoo is worth it."""
+    zoo, points = job.recipe.zoo, len(job.signals.coordinates)
+    if not isinstance(zoo.fit, Fit) or not ray.cluster_resources().get("GPU"):
+        return 0.0
+    return GPU_SHARE if wants_gpu(job.fitting, zoo.fit, job.recipe.members, points) else 0.0
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)

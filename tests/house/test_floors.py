@@ -33,6 +33,7 @@ DOORS = {
     "PIL": {"zoo_gen/sources/pictures.py"},
     "trimesh": {"zoo_gen/sources/meshes.py"},
     "h5py": {"zoo_gen/hdf5.py"},
+    "triton": {"zoo_gen/fit/triton_kernel.py"},
     "click": {
         "pipeline/cli.py",
         "pipeline/options.py",

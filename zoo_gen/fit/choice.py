@@ -6,38 +6,51 @@ Never of how much of a zoo is left, so that a zoo that was interrupted goes on a
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
+import torch
 from torch import Tensor
 
-from zoo_gen.fit import compiled, eager
+from zoo_gen.fit import compiled, eager, fused
 from zoo_gen.fit.compiler import NoCompilerError, kernel
 from zoo_gen.fit.problem import Problem
 from zoo_gen.fit.told_once import tell_once
 from zoo_gen.fit_settings import Fit, Fitting
 
 Run = Callable[[Problem, Tensor, Callable[[int], None]], Tensor]
-RUNS: dict[str, Run] = {"eager": eager.run, "compiled": compiled.run}
+RUNS: dict[str, Run] = {
+    "eager": eager.run,
+    "compiled": compiled.run,
+    "fused": fused.run,
+    "batched": fused.batched,
+}
 SMALL = 2e10  # floating-point operations of a zoo that the eager execution does in a second
+LARGE = 1e12  # that the compiled one does in ten: as long as a kernel for a GPU takes to build
 
 
 def choose(fitting: Fitting, fit: Fit, members: int, points: int) -> str:
     """The execution that fits a zoo on this machine.
 
     Args:
-        fitting: what was asked for; ``"auto"`` takes the fastest, and the eager one where a zoo is
-            too small to pay for building a kernel.
+        fitting: what was asked for; ``"auto"`` takes the fastest, and not one whose kernel takes
+            longer to build than the zoo to fit.
         fit: the recipe.
         members: of the whole zoo.
         points: of a signal.
 
     Returns:
-        A key of `RUNS`. Where what was asked for cannot be, the eager execution; a line in the log
-        of ``dwszoo`` tells why, once.
+        A key of `RUNS`. Where what was asked for cannot be, the next best; a line in the log of
+        ``dwszoo`` tells why, once.
     """
     if fitting == "eager":
         return "eager"
-    work = 6.0 * members * fit.steps * (fit.points_per_step or points) * fit.space.size
-    if fitting == "auto" and work < SMALL:
+    operations = work(fit, members, points)
+    if fitting == "fused" or (fitting == "auto" and operations >= LARGE):
+        if torch.cuda.is_available():
+            return _on_gpu(fit)
+        if fitting == "fused":
+            tell_once("the fused fit needs a GPU that torch can use, there is none: without it")
+    if fitting == "auto" and operations < SMALL:
         return "eager"
     layers = len(fit.widths) - 1
     if layers > compiled.LAYERS:
@@ -48,6 +61,27 @@ def choose(fitting: Fitting, fit: Fit, members: int, points: int) -> str:
     except NoCompilerError as error:
         return _eager(str(error))
     return "compiled"
+
+
+def work(fit: Fit, members: int, points: int) -> float:
+    """Floating-point operations of a zoo's matrix products, about."""
+    return 6.0 * members * fit.steps * (fit.points_per_step or points) * fit.space.size
+
+
+def wants_gpu(fitting: Fitting, fit: Fit, members: int, points: int) -> bool:
+    """Whether a GPU would be used if there were one."""
+    large = work(fit, members, points) >= LARGE
+    return fitting == "fused" or (fitting == "auto" and large)
+
+
+def _on_gpu(fit: Fit) -> str:
+    reason = fused.beyond(fit)
+    if reason is None and find_spec("triton") is None:
+        reason = "the fused fit needs the package triton"
+    if reason is None:
+        return "fused"
+    tell_once(f"{reason}: fitting on the GPU without it, slower")
+    return "batched"
 
 
 def _eager(reason: str) -> str:
