@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from training.data import WeightData
 
 NEIGHBOURS = 10
+COMPARED = 2048  # networks with each other, for the loss of a split
+AT_ONCE = 512  # networks whose neighbours are looked for together
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ class Retrieve(Task):
         return class_loss(z, label.repeat(2), self.temperature) * len(label)
 
     def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
-        """The loss over the whole split, and how many neighbours are of the right class."""
+        """The loss among the first of the split, and how many neighbours are of the right class."""
         label = data.target[data.rows[split]]
         found = data.target[data.rows["train"]][neighbours(answers, split)]
         right = (found == label.unsqueeze(1)).double()
-        z = normalize(answers[split], dim=1)
+        z = normalize(answers[split][:COMPARED], dim=1)
         return {
-            "loss": class_loss(z, label, self.temperature).item(),
+            "loss": class_loss(z, label[:COMPARED], self.temperature).item(),
             "top1": right[:, 0].mean().item(),
             "top10": right.mean().item(),
         }
@@ -118,4 +120,6 @@ def class_loss(z: Tensor, label: Tensor, temperature: float) -> Tensor:
 def neighbours(answers: Answers, split: str) -> Tensor:
     """Positions among the training networks of those nearest by cosine: ``[n, 10]`` or fewer."""
     known, asked = (normalize(answers[name], dim=1) for name in ("train", split))
-    return (asked @ known.T).topk(min(NEIGHBOURS, len(known)), dim=1).indices
+    count = min(NEIGHBOURS, len(known))
+    parts = [(some @ known.T).topk(count, dim=1).indices for some in asked.split(AT_ONCE)]
+    return torch.cat(parts)
