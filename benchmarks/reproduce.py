@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pipeline.config import load
 from training import loop
@@ -30,13 +29,12 @@ from training.loop import Training
 from training.models import DwsNetwork
 from training.tasks import Classify
 from zoo_gen import Fit, Recipe, Signals
-from zoo_gen.fit import eager, fit_networks, init
-from zoo_gen.fit.problem import Problem, features
+from zoo_gen.fit import Fitted, fit_networks
+from zoo_gen.fit_settings import Fitting
 from zoo_gen.recipe import SPLITS
 
 PUBLISHED = "85.71 ± .57 (Navon et al. 2023)"
 GOAL = 0.85
-FIT_AT_ONCE = 4096  # networks on a GPU: 2 GB of activations
 
 
 @dataclass(frozen=True)
@@ -65,31 +63,23 @@ def rows(epochs: int, batch_size: int) -> list[Row]:
     ]
 
 
-def fitted(recipe: Recipe, fit: Fit, signals: Signals, device: str) -> Tensor:
-    """Weights of all members ``[members, size]``, in their order."""
+def fitted(recipe: Recipe, fit: Fit, signals: Signals, fitting: Fitting) -> Fitted:
+    """A network of every member, in their order: on the GPU if there is one."""
     members = np.arange(recipe.members)
     seeds = [recipe.member_seed(int(m)) for m in members]
-    if device == "cpu":
-        return fit_networks(fit, seeds, signals.coordinates, signals.targets(members)).theta
-    points, parts = features(fit, signals.coordinates), []
-    for some in np.array_split(members, -(-len(members) // FIT_AT_ONCE)):
-        mine = [seeds[m] for m in some]
-        problem = Problem(fit, mine, points, np.ascontiguousarray(signals.targets(some)))
-        theta = init(fit, mine).to(device)
-        eager.run(problem, theta, lambda done: None, batch=FIT_AT_ONCE)
-        parts.append(theta.cpu())
-    return torch.cat(parts)
+    targets = signals.targets(members)
+    return fit_networks(fit, seeds, signals.coordinates, targets, fitting=fitting)
 
 
-def data_of(recipe: Recipe, fit: Fit, signals: Signals, theta: Tensor) -> WeightData:
+def data_of(recipe: Recipe, fit: Fit, signals: Signals, found: Fitted) -> WeightData:
     """The networks as training takes them; those that diverged are left out."""
-    good = torch.isfinite(theta).all(1).numpy()
+    good = ~found.diverged.numpy()
     split, label = recipe.assigned(signals)[good], signals.columns["label"][good]
     index = {name: torch.from_numpy(np.flatnonzero(split == name)) for name in SPLITS}
     targets = Classify().targets("these networks", {"label": label}, index)
     return WeightData(
         fit.space,
-        theta[torch.from_numpy(good)],
+        found.theta[~found.diverged],
         targets.values,
         torch.from_numpy(np.flatnonzero(good)),
         index,
@@ -111,6 +101,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, nargs="+", help="which rows, from 1; all without")
+    parser.add_argument("--fitting", default="auto", choices=["auto", "fused", "compiled", "eager"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_float32_matmul_precision("high")
@@ -121,15 +112,15 @@ def main() -> None:
     assert isinstance(config.zoo.fit, Fit)
     signals = config.source.load().limited(config.limit)  # type: ignore[union-attr]
     recipe = Recipe.of(config.name, config.source, signals, config.zoo, config.limit)
-    data = data_of(
-        recipe, config.zoo.fit, signals, fitted(recipe, config.zoo.fit, signals, options.device)
-    )
+    found = fitted(recipe, config.zoo.fit, signals, options.fitting)
+    data = data_of(recipe, config.zoo.fit, signals, found)
     ready = time.perf_counter() - started
     counts = " / ".join(f"{len(data.rows[name]):,}" for name in SPLITS)
     where = torch.cuda.get_device_name() if options.device != "cpu" else platform.processor()
     print(
         f"{recipe.members:,} networks ({counts}; {data.left_out} diverged) in {ready:.1f} s, "
-        f"{recipe.members / ready:,.0f} networks/s; {options.device} {where}, "
+        f"{recipe.members / ready:,.0f} networks/s ({found.execution}, median PSNR "
+        f"{found.psnr.median():.1f} dB); {options.device} {where}, "
         f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}\n"
     )
     print(
