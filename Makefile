@@ -2,6 +2,7 @@
 # make test    set everything up, then lint, types and tests
 # make lint    format, lint and types alone
 # make bench   the measurements that the README quotes
+# make mlflow-server   an MLflow server on port 5000, its runs in PostgreSQL (PORT=, DATA=)
 #
 # A machine with a GPU: install its torch into .venv first, then `make CONSTRAINTS= setup`.
 
@@ -10,8 +11,10 @@ CONSTRAINTS ?= -c constraints.txt
 BIN := .venv/bin
 SETUP := .venv/.set-up
 SWIFT := .venv/swift/.set-up
+PORT ?= 5000
+DATA ?= dwszoo-data/mlflow-server
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench mlflow-server setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
@@ -26,6 +29,9 @@ lint: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/fitting.py
+
+mlflow-server: $(SETUP)
+	$(BIN)/python deploy/mlflow_server.py --folder $(DATA) --port $(PORT)
 
 setup: $(SETUP)
 

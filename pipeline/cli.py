@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from pipeline.options import debug_option, root_option
+from pipeline.predict import predict
+from pipeline.report_command import report_of, show
 from pipeline.submit import submit_of
 from pipeline.transfer import export_zoo, import_zoo
 
 INTERRUPTED = 130
-FILE_WIDTH = 200
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +133,7 @@ def run(**options: Any) -> None:
         job.generate()
         if job.config.models:
             job.train()
-            _report(job)
+            show(job)
         else:
             job.place.say(f"{job.config.name} has no models: the zoo is all there is to make")
             click.echo(job.zoo_url)
@@ -168,20 +164,6 @@ def train(**options: Any) -> None:
     job = _run(**options)
     with job.place, job.closing():
         job.train()
-
-
-@cli.command()
-@config_options
-def report(**options: Any) -> None:
-    """Show the table of what was tracked, and draw it.
-
-    \b
-    dwszoo report digits
-    """
-    job = _run(**options)
-    with job.place, job.closing():
-        job.require_models()
-        _report(job)
 
 
 @cli.command()
@@ -230,42 +212,11 @@ def configs() -> None:
     click.echo(f"\nfiles: {next(iter(known.values())).parent}")
 
 
+cli.add_command(report_of(run, _run))
+cli.add_command(predict)
 cli.add_command(import_zoo)
 cli.add_command(export_zoo)
 cli.add_command(submit_of(run))
-
-
-def _report(job: Any) -> None:
-    from pipeline.report import rows, table, write
-    from training.mlflow_store import shown
-
-    found = rows(job)
-    file = write(job, found)
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH  # a table in a file is not folded
-    console.print(table(job, found))
-    click.echo(f"zoo     {job.zoo_url}")
-    click.echo(f"report  {file}")
-    click.echo(f"MLflow  {_mlflow_command(shown(job.tracking.uri))}")
-
-
-def _mlflow_command(uri: str) -> str:
-    """How to look at the runs."""
-    if uri.startswith("http"):
-        return f"open {uri}"
-    command = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
-    port = str(_free_port(5000))
-    return shlex.join([command, "ui", "--backend-store-uri", uri, "--port", port])
-
-
-def _free_port(first: int) -> int:
-    """The first port from here on that nobody listens on."""
-    for port in range(first, first + 100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    return first
 
 
 def main() -> None:

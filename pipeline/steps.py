@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -183,8 +183,8 @@ class Run:
         uri = uri or f"sqlite:///{store.local()}/mlflow.db"
         if artifacts := artifact_place(uri, store):
             store.check_writable()
-        params: dict[str, Any] = {"zoo": self.facts.folder, "seeds": list(self.config.seeds)}
-        params |= {"models": list(self.config.models), "members": self.facts.members}
+        params = asdict(self.config) | {"tracking": None}  # whose address may hold a password
+        params |= {"zoo_folder": self.facts.folder, "members": self.facts.members}
         with self.place.console.status("opening the MLflow store"):
             tracking = Tracking.connect(uri, self.config.name, artifacts)
             return tracking.with_parent(self.config.name, self.key, params, self.text)

@@ -41,6 +41,7 @@ class WeightData:
         activation: of their hidden layers, None where that is not known.
         task: what is learned.
         context: what the task takes beside, such as images; see `Task.context`.
+        reference: ``[size]``, what the weights are aligned to; None where they are not.
     """
 
     space: WeightSpace
@@ -54,6 +55,7 @@ class WeightData:
     activation: str | None = None
     task: Task = field(default_factory=Classify)
     context: Any = None
+    reference: Tensor | None = None
 
     def only(self, networks: int | None) -> WeightData:
         """The same with the first training networks alone; None for all.
@@ -177,7 +179,8 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
         return data
     if kind == "align":
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
-        return replace(data, theta=align(data.space, data.theta, reference=reference))
+        aligned = align(data.space, data.theta, reference=reference)
+        return replace(data, theta=aligned, reference=reference)
     layer = canonical(data.space, data.w0, kind, data.activation)
     return replace(data, theta=layer(data.theta))
 

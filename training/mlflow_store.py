@@ -14,6 +14,8 @@ from zoo_gen import DwszooError, Store, TrackingError
 from zoo_gen.patience import PATIENCE_SECONDS, Result, patiently
 
 AWAY = ("failed with timeout", "Max retries exceeded", "database is locked")
+# two who write one row at once, or one who asks again before the first answer: by then it is there
+RACES = ("UNIQUE constraint failed", "UniqueViolation", "duplicate key value")
 DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
@@ -27,6 +29,7 @@ def client_of(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # it would print the address of each run that ends, with whatever password is in it
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
@@ -99,13 +102,13 @@ def waited(uri: str, action: Callable[[], Result]) -> Result:
 
 
 def _away(error: DwszooError) -> bool:
-    """Whether a server cannot be reached or is overloaded, or a database is locked."""
+    """Whether a server is out of reach or overloaded, a database locked, or a row was raced for."""
     cause = error.__cause__
     status = getattr(cause, "get_http_status_code", lambda: 0)()
     return (
         isinstance(cause, ConnectionError | TimeoutError)
         or status in (429, 502, 503, 504)
-        or any(words in str(cause) for words in AWAY)
+        or any(words in str(cause) for words in AWAY + RACES)
     )
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors.torch import save
-from torch import Tensor
 
 from training.data import WeightData
 from training.loop import Outcome, Training
@@ -22,6 +20,7 @@ from zoo_gen import AnySource, StorageError, Store
 from zoo_gen.recipe import hash8, hashed
 
 FORMAT = 1
+MODEL_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -155,10 +154,9 @@ class Result:
         }
 
 
-def publish(store: Store, job: Job, result: Result, weights: dict[str, Tensor]) -> None:
-    """Write the model, then the result that declares it done."""
-    tensors = {name: value.contiguous() for name, value in weights.items()}
-    store.publish(f"{job.folder}/model.safetensors", save(tensors, {"job": job.hash8}))
+def publish(store: Store, job: Job, result: Result, model: bytes) -> None:
+    """Write the model, as `training.model_file` has it, then the result that declares it done."""
+    store.publish(f"{job.folder}/{MODEL_FILE}", model)
     record = {"job": job.settings, "versions": {"torch": torch.__version__}, **vars(result)}
     store.publish(f"{job.folder}/result.json", json.dumps(record, indent=1).encode())
 

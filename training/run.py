@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from training import loop, results
+from training import loop, model_file, results
 from training.data import Preparation, WeightData, canonical, load, prepare
 from training.loop import Checkpoints, State
 from training.results import Job, Result
 from training.tasks import AnyTask
+from training.tracked_models import TrackedModel
 from training.tracking import ChildRun, Tracking
 from zoo_gen import AnySource, DwszooError, StorageError, Store, ZooReader, open_zoo
 
@@ -50,12 +51,20 @@ def run_job(
         run.epoch(epoch, record)
         tell(job, epoch, record)
 
-    outcome = loop.train(job.network, data, job.training, job.seed, checkpoints, on_epoch, device)
+    try:
+        outcome = loop.train(
+            job.network, data, job.training, job.seed, checkpoints, on_epoch, device
+        )
+    except BaseException:
+        if run is not None:
+            run.leave()
+        raise
     with together(device):
         if run is not None:
             result = Result.of(outcome, data, workers)
-            results.publish(store, job, result, outcome.model.state_dict())
-            run.finish(result, *logged(store, job, outcome.model, data))
+            content = model_file.encode(job, data, outcome.model.state_dict())
+            results.publish(store, job, result, content)
+            run.finish(result, logged(store, job, outcome.model, data, content))
 
 
 @contextmanager
@@ -83,7 +92,9 @@ def track_again(store: Store, job: Job, tracking: Tracking) -> None:
     """Write a result that is on disk into a tracking store that lacks it."""
     model, data, zoo = trained(store, job)
     run = tracking.child(job, {"url": zoo.url, "members": len(zoo)})
-    run.finish(results.read(store, job), *logged(store, job, model, data))
+    # described anew: its file may be older than descriptions
+    content = model_file.encode(job, data, model.state_dict())
+    run.finish(results.read(store, job), logged(store, job, model, data, content))
 
 
 def trained(store: Store, job: Job) -> tuple[nn.Module, WeightData, ZooReader]:
@@ -93,13 +104,12 @@ def trained(store: Store, job: Job) -> tuple[nn.Module, WeightData, ZooReader]:
         StorageError: its file is damaged.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load as load_tensors
 
     data, zoo = job_data(store, job)
     model = job.task.build(job.network, data)
-    path = f"{job.folder}/model.safetensors"
+    path = f"{job.folder}/{results.MODEL_FILE}"
     try:
-        model.load_state_dict(load_tensors(store.read(path)))
+        model.load_state_dict(model_file.state_of(store.read(path)))
     except (SafetensorError, RuntimeError) as error:
         raise StorageError(
             f"{store.url(path)} is damaged; delete its folder to train the model anew"
@@ -107,18 +117,19 @@ def trained(store: Store, job: Job) -> tuple[nn.Module, WeightData, ZooReader]:
     return model.eval(), data, zoo
 
 
-def logged(store: Store, job: Job, model: nn.Module, data: WeightData) -> tuple[nn.Module, Tensor]:
-    """The model as it is tracked, and weights that it takes.
+def logged(
+    store: Store, job: Job, model: nn.Module, data: WeightData, content: bytes
+) -> TrackedModel:
+    """The model as it is tracked, with weights that it takes and its file.
 
     Canonical forms go before it, so that it takes weights as they are in a zoo; alignment cannot:
-    that model takes aligned weights (`Job.model_input`).
+    that model takes aligned weights (`Job.model_input`), while its file knows how to align them.
     """
     if not job.training.prepare.startswith("canonical"):
-        return model, data.theta
+        return TrackedModel(model, data.theta, content)
     raw, _ = job_data(store, replace(job, training=replace(job.training, prepare="none")))
-    return nn.Sequential(
-        canonical(raw.space, raw.w0, job.training.prepare, raw.activation), model
-    ).eval(), raw.theta
+    form = canonical(raw.space, raw.w0, job.training.prepare, raw.activation)
+    return TrackedModel(nn.Sequential(form, model).eval(), raw.theta, content)
 
 
 def job_data(store: Store, job: Job) -> tuple[WeightData, ZooReader]:

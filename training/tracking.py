@@ -7,24 +7,21 @@ are found again by a tag, so that an interrupted command continues the run that 
 from __future__ import annotations
 
 import tempfile
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
+from training.metric_writer import MetricWriter
 from training.mlflow_store import client_of, shown, told, waited
 from training.results import Job, Result, flat
-from training.tracked_models import log_model
+from training.run_tags import run_tags
+from training.tracked_models import TrackedModel, log_model
 from zoo_gen import TrackingError
-from zoo_gen.patience import LOG
 
 KEY = "dwszoo.key"
 PARENT = "mlflow.parentRunId"
-EXAMPLE_ROWS = 4
-METRICS_PER_CALL = 1000  # MLflow's own limit
-RETRY_SECONDS = 5.0  # a store that is away does not hold every epoch up
+PARAMS_PER_CALL = 100  # MLflow's own limit
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,8 @@ class Tracking:
             client = client_of(self.uri)
             run = self.find(key)
             if run is None:
-                run = client.create_run(self.experiment, run_name=name).info.run_id
+                made = client.create_run(self.experiment, run_name=name, tags=run_tags())
+                run = made.info.run_id
                 self._params(run, params)
                 client.log_text(run, config, "config.yaml")
                 client.set_tag(run, KEY, key)  # last: a run that is found is complete
@@ -98,23 +96,31 @@ class Tracking:
         Args:
             zoo: where the job's zoo lies and how many networks it has: ``url``, ``members``.
         """
-        return waited(self.uri, lambda: self._child(job, zoo))
+        run = waited(self.uri, lambda: self.find(job.hash8)) or self._begin(job, zoo)
+        return waited(self.uri, lambda: self._resumed(run))
 
-    def _child(self, job: Job, zoo: dict[str, Any]) -> ChildRun:
+    def _begin(self, job: Job, zoo: dict[str, Any]) -> str:
+        """A new run of a job, described; each step may be asked twice, which does no harm."""
         client = client_of(self.uri)
-        run = self.find(job.hash8)
-        if run is None:
-            tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
-            tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
-            tags |= {"task": job.task.kind}
-            run = client.create_run(self.experiment, tags=tags).info.run_id
-            self._params(run, job.settings)
-            self._dataset(run, job, zoo)
-            client.set_tag(run, KEY, job.hash8)  # last: a run that is found is complete
+        tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
+        tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
+        tags |= {"task": job.task.kind, "zoo_hash": job.settings["zoo"], **run_tags()}
+        made = waited(self.uri, lambda: client.create_run(self.experiment, tags=tags))
+        run: str = made.info.run_id
+        waited(self.uri, lambda: self._params(run, job.settings))
+        waited(self.uri, lambda: self._dataset(run, job, zoo))
+        # last: a run that is found is complete
+        waited(self.uri, lambda: client.set_tag(run, KEY, job.hash8))
+        return run
+
+    def _resumed(self, run: str) -> ChildRun:
+        """A run that is set running, with what it has logged."""
+        client = client_of(self.uri)
         client.set_tag(run, PARENT, self.parent)
         client.set_terminated(run, "RUNNING")
         logged = client.get_metric_history(run, "val_loss")
-        return ChildRun(self, run, {m.step for m in logged})
+        began = client.get_run(run).info.start_time / 1000
+        return ChildRun(self, run, {m.step for m in logged}, began)
 
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of every metric of a run."""
@@ -128,12 +134,12 @@ class Tracking:
             history = client_of(self.uri).get_metric_history(run, metric)
             return sorted({m.step: m.value for m in history}.items())
 
-    def artifact(self, name: str, data: bytes) -> None:
-        """Attach a file to the parent run."""
+    def artifact(self, name: str, data: bytes, run: str | None = None) -> None:
+        """Attach a file to a run, or to the parent."""
         with told(self.uri), tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
             file.write_bytes(data)
-            client_of(self.uri).log_artifact(self.parent, str(file))
+            client_of(self.uri).log_artifact(run or self.parent, str(file))
 
     def end(self, status: str = "FINISHED") -> None:
         """Close the parent run and children that still run: FINISHED, FAILED or KILLED."""
@@ -148,7 +154,9 @@ class Tracking:
         from mlflow.entities import Param
 
         entries = [Param(k, str(v)) for k, v in flat(params).items()]
-        client_of(self.uri).log_batch(run, params=entries)
+        for start in range(0, len(entries), PARAMS_PER_CALL):
+            some = entries[start : start + PARAMS_PER_CALL]
+            client_of(self.uri).log_batch(run, params=some)
 
     def _dataset(self, run: str, job: Job, zoo: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -167,66 +175,52 @@ class Tracking:
 class ChildRun:
     """The run of one job.
 
-    A store that fails in the middle of a training does not end it: what could not be logged is
-    kept and logged some seconds later, at the latest by `finish`, which waits for it and raises.
+    Nothing here holds a training up but its begin and its end: metrics of epochs are written from
+    another thread (`MetricWriter`), and a store that fails in the middle does not end a training.
+    `finish` waits for such a store, and raises.
 
     Args:
         tracking: the store.
         run: id of the run.
         logged: epochs that an earlier attempt had logged.
+        began: when the run began, in seconds since 1970.
     """
 
-    def __init__(self, tracking: Tracking, run: str, logged: set[int]) -> None:
+    def __init__(self, tracking: Tracking, run: str, logged: set[int], began: float) -> None:
         self.tracking, self.run, self.logged = tracking, run, logged
-        self.waiting: list[tuple[int, dict[str, float]]] = []
-        self.not_before = 0.0
+        self.writer = MetricWriter(tracking.uri, run, began)
 
     def epoch(self, epoch: int, record: dict[str, float]) -> None:
-        """Log the metrics of one epoch, unless an earlier attempt has."""
+        """Log the metrics of one epoch, unless an earlier attempt has; returns at once."""
         if epoch not in self.logged:
-            self.waiting.append((epoch, record))
+            self.writer.put(record, epoch)
             self.logged.add(epoch)
-        if time.monotonic() < self.not_before:
-            return
-        try:
-            with told(self.tracking.uri):
-                self._flush()
-        except TrackingError as error:
-            LOG.warning("%s; the training goes on and logs it later", error)
-            self.not_before = time.monotonic() + RETRY_SECONDS
 
-    def finish(self, result: Result, model: nn.Module, theta: Tensor) -> None:
+    def finish(self, result: Result, model: TrackedModel | None = None) -> None:
         """Log what epochs are missing, the final metrics and the model; close the run.
 
         Args:
             result: of the job.
-            model: from ``[m, size]`` to logits, in evaluation mode.
-            theta: networks; the first few become the model's input example.
+            model: None to log none.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
-        lacking = enumerate(result.history, start=1)
-        self.waiting += [(e, record) for e, record in lacking if e not in self.logged]
-        self.waiting.append((result.best_epoch, result.summary))
-        waited(self.tracking.uri, self._flush)
+        for epoch, record in enumerate(result.history, start=1):
+            self.epoch(epoch, record)
+        self.writer.put(result.summary, result.best_epoch)
+        self.writer.stop()
+        waited(self.tracking.uri, self.writer.flush)
 
         def close() -> None:
-            log_model(self.tracking.uri, self.run, model, theta[:EXAMPLE_ROWS])
+            if model is not None:
+                log_model(self.tracking.uri, self.run, model)
             client_of(self.tracking.uri).set_terminated(self.run, "FINISHED")
 
         waited(self.tracking.uri, close)
 
-    def _flush(self) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(name, value, now, epoch)
-            for epoch, record in self.waiting
-            for name, value in record.items()
-        ]
-        for start in range(0, len(metrics), METRICS_PER_CALL):
-            some = metrics[start : start + METRICS_PER_CALL]
-            client_of(self.tracking.uri).log_batch(self.run, metrics=some)
-        self.waiting.clear()
+    def leave(self) -> None:
+        """Write what can be written at once of a training that ends here without a result."""
+        self.writer.stop()
+        with suppress(TrackingError):
+            self.writer.flush()

@@ -69,6 +69,17 @@ def read_space(description: dict[str, Any]) -> WeightSpace:
     return WeightSpace(axes, description["sizes"], tuple(description["hidden"]))
 
 
+def write_space(space: WeightSpace) -> dict[str, Any]:
+    """The same from a space, by its axes, as plain data."""
+    return {
+        "names": list(space.names),
+        "axes": {name: list(axes) for name, axes in space.axes.items()},
+        "sizes": dict(space.sizes),
+        "hidden": list(space.hidden),
+        "size": space.size,
+    }
+
+
 def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
     """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
     told = recipe["zoo"].get("fit")

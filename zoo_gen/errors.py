@@ -9,6 +9,7 @@ DwszooError             exit status 1: it failed
 +-- EngineError         Ray could not start or lost a task for good
 +-- TrainingError       the data or settings admit no training
 +-- TrackingError       the MLflow store cannot be reached
++-- ModelError          a trained model is missing, damaged, or reads other networks
 """
 
 from __future__ import annotations
@@ -48,3 +49,7 @@ class TrainingError(DwszooError):
 
 class TrackingError(DwszooError):
     """The MLflow store cannot be reached."""
+
+
+class ModelError(DwszooError):
+    """A trained model is missing, damaged, or reads other networks than those that came."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline.inspect.places import find, page_place
-from pipeline.inspect.sheets import plain, size
+from pipeline.inspect.places import find
 from pipeline.inspect.words import describe, verdict
+from pipeline.pages.place import page_place
+from pipeline.pages.sheet import plain, size
 from pipeline.progress import Bar
 from zoo_gen import ConfigError, Store, ZooError, ZooReader
 from zoo_gen.health import examine
@@ -39,7 +40,7 @@ def inspect_zoo(
         raise ConfigError("--source: is for the page; add --html FILE")
     out, err = Console(), Console(stderr=True)
     # what hinders a page is told before a long pass
-    place = page_place(html) if html else None
+    place = page_place(html, "inspect") if html else None
     zoo = find(Store(root), name)
     if place:
         place[0].check_writable()

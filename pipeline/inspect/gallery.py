@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.inspect.charts import curves
-from pipeline.inspect.pictures import (
+from pipeline.inspect.targets import Targets
+from pipeline.pages.charts import curves
+from pipeline.pages.pictures import (
     Array,
     Pixels,
     data_uri,
@@ -19,8 +20,7 @@ from pipeline.inspect.pictures import (
     scale_bar,
     signed_pixels,
 )
-from pipeline.inspect.sheets import number, plain
-from pipeline.inspect.targets import Targets
+from pipeline.pages.sheet import number, plain
 from zoo_gen import ZooReader
 from zoo_gen.health import Health
 
@@ -70,13 +70,35 @@ def gallery(health: Health, targets: Targets) -> str:
         return "<p>These networks are classifiers: they draw nothing.</p>"
     if health.flat is None:
         return "<p>What these networks compute is not a picture or a curve, or is not known.</p>"
-    view = _view(health.zoo, targets)
-    if view is None:
-        return "<p>These networks take or give too many numbers to be drawn.</p>"
-    drawings = [_draw(health.zoo, member, why, view, targets) for member, why in _chosen(health)]
+    drawn = figures(health.zoo, targets, _chosen(health))
+    return drawn or "<p>These networks take or give too many numbers to be drawn.</p>"
+
+
+def figures(zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]) -> str | None:
+    """Figures of some networks as HTML; None where they cannot be drawn.
+
+    Args:
+        zoo: of the networks.
+        targets: what they should draw.
+        chosen: members, each with a remark for its caption.
+    """
+    drawn = drawn_by(zoo, targets, chosen)
+    if drawn is None:
+        return None
+    view, drawings = drawn
     told = " ".join(text for text in (view.note, targets.note) if text)
-    figures = _curves(drawings, view) if view.kind == "curve" else _images(drawings, view)
-    return f"<p>{escape(told)}</p>{figures}"
+    shown = _curves(drawings, view) if view.kind == "curve" else _images(drawings, view)
+    return f"<p>{escape(told)}</p>{shown}"
+
+
+def drawn_by(
+    zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]
+) -> tuple[View, list[Drawing]] | None:
+    """The same as arrays, and where they are drawn."""
+    view = None if zoo.classifier or zoo.network is None else _view(zoo, targets)
+    if view is None:
+        return None
+    return view, [_draw(zoo, member, why, view, targets) for member, why in chosen]
 
 
 def _chosen(health: Health) -> list[tuple[int, str]]:

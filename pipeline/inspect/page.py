@@ -1,21 +1,20 @@
-"""A zoo as one page: no scripts, nothing loaded from elsewhere, every text of the zoo escaped."""
+"""A zoo as one page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.inspect.charts import histogram, scatter
 from pipeline.inspect.gallery import bar, gallery
-from pipeline.inspect.pictures import data_uri, signed_pixels
-from pipeline.inspect.places import MARK
-from pipeline.inspect.sheets import Sheet, measured, plain, sheets, size
-from pipeline.inspect.style import CSS
+from pipeline.inspect.sheets import measured, sheets
 from pipeline.inspect.targets import Targets
+from pipeline.pages.charts import histogram, scatter
+from pipeline.pages.frame import cards, document, section, table, verdict
+from pipeline.pages.pictures import data_uri, signed_pixels
+from pipeline.pages.sheet import Sheet, plain
 from zoo_gen.health import Health
 from zoo_gen.verdict import Finding
 
@@ -25,72 +24,26 @@ PORTRAITS = 4  # networks whose weights are shown
 MOST_SIDE = 1024
 MOST_PIXELS = 100_000  # of one network: four of them stay below 1.5 MB
 MOST_WEIGHTS = 200_000  # in a histogram
-ROOM = 12  # figures of the page's own size
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(health: Health, found: list[Finding], targets: Targets) -> str:
     """The whole page as HTML."""
     recipe = health.zoo.description["recipe"]
-    name = escape(plain(f"{recipe.get('name', 'zoo')}-{health.zoo.hash8}"))
+    name = plain(f"{recipe.get('name', 'zoo')}-{health.zoo.hash8}")
     tables = {sheet.title: sheet for sheet in sheets(health)}
-    parts = [_verdict(found), _section("Zoo", _table(tables["zoo"]))]
+    parts = [verdict(found), section("Zoo", table(tables["zoo"]))]
     counted = [tables[title] for title in ("counts", "columns", "text") if title in tables]
     parts.append(
-        _section(
-            "Networks", "".join(f"<h3>{s.title.capitalize()}</h3>{_table(s)}" for s in counted)
-        )
+        section("Networks", "".join(f"<h3>{s.title.capitalize()}</h3>{table(s)}" for s in counted))
     )
     if health.ok:
-        parts.append(_section("What the networks draw", gallery(health, targets)))
-        parts.append(_section("Distributions", _cards(_histograms(health))))
+        parts.append(section("What the networks draw", gallery(health, targets)))
+        parts.append(section("Distributions", cards(_histograms(health))))
         if charts := list(_scatters(health)):
-            parts.append(_section("Hyper-parameters and test accuracy", _cards(charts)))
-        parts.append(_section("Weights", _weights(health, tables["weights per tensor"])))
-    parts.append(_section("Recipe", _table(tables["recipe"])))
-    body = "\n".join(parts)
-    text = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n{MARK}\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}, a zoo</title>\n<style>{CSS}</style></head>\n"
-        f"<body><header><h1>{name}</h1></header>\n<main>{body}</main>\n"
-        f"<footer>Written by dwszoo inspect. This page holds {'':{ROOM}}.</footer></body></html>\n"
-    )
-    return text.replace(f"{'':{ROOM}}", f"{size(len(text.encode())):>{ROOM}}")
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>"
-
-
-def _cards(charts: list[str]) -> str:
-    figures = "".join(f'<figure class="card">{chart}</figure>' for chart in charts)
-    return f'<div class="cards">{figures}</div>'
-
-
-def _verdict(found: list[Finding]) -> str:
-    if not found:
-        return '<div class="verdict healthy"><strong>healthy</strong></div>'
-    lines = "".join(f"<li>{escape(plain(finding))}</li>" for finding in found)
-    return f'<div class="verdict"><strong>look at this</strong><ul>{lines}</ul></div>'
-
-
-def _table(sheet: Sheet) -> str:
-    notes = "".join(f"<p>{escape(note)}</p>" for note in sheet.notes)
-    if sheet.header is None:
-        pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in sheet.rows)
-        return f"<dl>{pairs}</dl>{notes}"
-    text = [' class="text"' if h in ("most frequent", "fingerprint") else "" for h in sheet.header]
-    head = "".join(f'<th scope="col"{t}>{h}</th>' for h, t in zip(sheet.header, text, strict=True))
-    rows = "".join(
-        f"<tr>{''.join(f'<td{t}>{escape(c)}</td>' for c, t in zip(row, text, strict=True))}</tr>"
-        for row in sheet.rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{sheet.title}"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}"
-    )
+            parts.append(section("Hyper-parameters and test accuracy", cards(charts)))
+        parts.append(section("Weights", _weights(health, tables["weights per tensor"])))
+    parts.append(section("Recipe", table(tables["recipe"])))
+    return document(name, f"{name}, a zoo", "inspect", parts)
 
 
 def _histograms(health: Health) -> list[str]:
@@ -120,7 +73,7 @@ def _scatters(health: Health) -> Iterator[str]:
             yield scatter(values[known], outcome[known], (plain(name), OUTCOME))
 
 
-def _weights(health: Health, table: Sheet) -> str:
+def _weights(health: Health, sheet: Sheet) -> str:
     theta, members = health.weights.columns["theta"], health.weights.columns["member"]
     split = health.zoo.space.split(torch.from_numpy(theta))
     charts = []
@@ -136,7 +89,7 @@ def _weights(health: Health, table: Sheet) -> str:
     pictures = "".join(_portraits(n, x[few, ..., 0], members[few], most) for n, x in split.items())
     told = ", ".join(str(m) for m in members[few])
     return (
-        f"{_table(table)}<h3>Histograms</h3>{_cards(charts)}<h3>Pictures of members {told}</h3>"
+        f"{table(sheet)}<h3>Histograms</h3>{cards(charts)}<h3>Pictures of members {told}</h3>"
         "<p>A row per neuron, a column per input of it; turned where that is broader.</p>"
         f"{pictures}"
     )

@@ -1,13 +1,10 @@
-"""Which zoo is meant, and where a page may be written."""
+"""Which zoo is meant."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from zoo_gen import ConfigError, Store, ZooError, ZooReader, open_zoo
-
-MARK = '<meta name="generator" content="dwszoo inspect">'
-HEAD = 2000  # bytes in which the mark stands
+from zoo_gen import Store, ZooError, ZooReader, open_zoo
 
 
 def find(store: Store, name: str) -> ZooReader:
@@ -27,21 +24,3 @@ def find(store: Store, name: str) -> ZooReader:
         f"{name}: {what}; {store.root} holds {', '.join(known) or 'none'}. Give one of these or "
         "the folder of a zoo"
     )
-
-
-def page_place(file: str) -> tuple[Store, str]:
-    """Where a page goes: a store and the name in it.
-
-    Raises:
-        ConfigError: something is there that is no page of ``dwszoo inspect``, or no file is named.
-    """
-    folder, _, name = file.rpartition("/")
-    if not name or (not file.startswith("s3://") and Path(file).is_dir()):
-        raise ConfigError(f"--html: got {file!r}, expected the name of a file such as zoo.html")
-    store = Store(folder or ("/" if file.startswith("/") else "."))
-    if store.exists(name) and MARK.encode() not in store.read(name)[:HEAD]:
-        raise ConfigError(
-            f"--html: {file} is there and is no page of `dwszoo inspect`, which alone is written "
-            "over; choose another name or move it away"
-        )
-    return store, name

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline.pages.sheet import Sheet, number, plain, size
 from zoo_gen.health import IDENTITY, Health
 from zoo_gen.recipe import SPLITS
 
@@ -16,39 +16,10 @@ QUARTILES = (0.25, 0.5, 0.75)
 FREQUENT = 5
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table.
-
-    Attributes:
-        title: of it.
-        header: a name per column; the first is left-aligned. None for pairs of name and text.
-        rows: cells.
-        notes: lines below it.
-    """
-
-    title: str
-    header: list[str] | None
-    rows: list[list[str]]
-    notes: list[str] = field(default_factory=list)
-
-
 def sheets(health: Health) -> list[Sheet]:
     """All that there is to tell, without what this zoo does not have."""
     told = [_facts(health), _recipe(health), _counts(health), _numbers(health), _words(health)]
     return [sheet for sheet in (*told, _tensors(health)) if sheet.rows]
-
-
-def plain(text: object) -> str:
-    """Text from a zoo as one line that no terminal takes for a command."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
-
-
-def number(value: float) -> str:
-    """Three to four digits; whole numbers as they are."""
-    if value == int(value) and abs(value) < 1e6:
-        return f"{int(value):,}"
-    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def measured(health: Health) -> dict[str, str]:
@@ -58,14 +29,6 @@ def measured(health: Health) -> dict[str, str]:
         for name, moments in health.numbers.items()
         if moments.count
     }
-
-
-def size(count: float) -> str:
-    """Bytes, readable."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= least:
-            return f"{count / least:,.1f} {unit}"
-    return f"{count:,.0f} bytes"
 
 
 def _facts(health: Health) -> Sheet:

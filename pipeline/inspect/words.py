@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.inspect.sheets import Sheet, plain, sheets
+from pipeline.inspect.sheets import sheets
+from pipeline.pages.sheet import Sheet, plain
 from zoo_gen.health import Health
 from zoo_gen.verdict import Finding
 

@@ -19,13 +19,16 @@ DOORS = {
     "ray.job_submission": {"pipeline/job_server.py"},
     "ray.train": {"training/ray_train.py"},
     "mlflow": {
+        "training/metric_writer.py",
         "training/mlflow_store.py",
+        "training/registry.py",
         "training/tracked_models.py",
         "training/tracking.py",
     },
     "fsspec": {"zoo_gen/store.py"},
     "s3fs": {"zoo_gen/store.py"},
     "pyarrow": {
+        "training/predictions.py",  # predictions as Parquet
         "training/ray_train.py",  # the shape in which Ray Train takes a file system
         "zoo_gen/shards.py",
         "zoo_gen/sources/parquet.py",
@@ -37,6 +40,8 @@ DOORS = {
     "click": {
         "pipeline/cli.py",
         "pipeline/options.py",
+        "pipeline/predict.py",
+        "pipeline/report_command.py",
         "pipeline/submit.py",
         "pipeline/transfer.py",
     },

@@ -48,3 +48,13 @@ def dwszoo(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
         return code, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def reported(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root in which the tiny config was run, with ``report.html`` and a champion."""
+    root = tmp_path_factory.mktemp("reported")
+    options = [str(tiny), "--root", str(root), "--engine", "local"]
+    assert status(["run", *options]) == 0
+    assert status(["report", *options, "--html", str(root / "report.html"), "--register"]) == 0
+    return root

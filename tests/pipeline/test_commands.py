@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import _free_port, cli
+from pipeline.cli import cli
+from pipeline.report_command import free_port
 
 LOCAL = ("--engine", "local")
 
@@ -199,7 +200,7 @@ def test_a_taken_port_is_not_offered() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert _free_port(port) > port
+        assert free_port(port) > port
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])

@@ -6,15 +6,18 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
 from dws.symmetries import flip_signs
-from training import results, run
+from training import metric_writer, results, run
 from training.data import prepare
+from training.model_file import state_of
 from training.run import run_job, run_locally, track_again
+from training.run_tags import git_tags
 from training.tasks import Retrieve
 from training.tracked_models import load_model
 from training.tracking import Tracking
@@ -54,6 +57,55 @@ def test_metrics_per_epoch_and_final_ones_equal_the_result(trained, root: Store)
     assert child.data.metrics["best_epoch"] == result.best_epoch
 
 
+def test_a_run_says_whose_code_made_it_and_where(trained) -> None:
+    import socket
+
+    _, tracking, client, child = trained
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    for run_id in (child.info.run_id, tracking.parent):
+        tags = client.get_run(run_id).data.tags
+        assert tags.get("mlflow.source.git.commit", "") == commit.stdout.strip()
+        assert tags["host"] == socket.gethostname()
+        assert tags["version.torch"] == version("torch")
+    assert child.data.tags["zoo_hash"] == child.inputs.dataset_inputs[0].dataset.digest
+
+
+def test_a_file_below_anothers_checkout_has_no_commit(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "installed.py").write_text("")
+    assert git_tags(tmp_path / "installed.py") == {}
+
+
+def test_how_the_machine_fares_is_logged_while_it_trains(job, tracking, monkeypatch) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
+    monkeypatch.setattr(metric_writer, "WRITE_SECONDS", 0.2)
+    child = tracking.child(job(seed=11), {"url": "u", "members": 1})
+    time.sleep(2.5)
+    child.leave()
+    client = MlflowClient(tracking.uri)
+    found = client.get_metric_history(child.run, "system/cpu_utilization_percentage")
+    assert len(found) >= 2
+    assert all(0 <= m.value <= 100 for m in found)
+
+
+def test_an_epoch_is_logged_without_waiting_for_the_store(job, tracking, monkeypatch) -> None:
+    from mlflow import MlflowClient
+
+    def slow(*args: object, **kwargs: object) -> None:
+        time.sleep(3)
+
+    child = tracking.child(job(seed=12), {"url": "u", "members": 1})
+    monkeypatch.setattr(MlflowClient, "log_batch", slow)
+    monkeypatch.setattr(metric_writer, "WRITE_SECONDS", 0.0)
+    started = time.monotonic()
+    for epoch in range(1, 11):
+        child.epoch(epoch, {"val_loss": 1.0})
+    assert time.monotonic() - started < 1  # ten writes would take 30 s
+    child.leave()
+
+
 def test_the_zoo_is_the_runs_data_set_with_its_hash(trained) -> None:
     job, _, _, child = trained
     dataset = child.inputs.dataset_inputs[0].dataset
@@ -69,11 +121,9 @@ def test_the_run_is_a_child_of_the_parent(trained) -> None:
 
 
 def test_the_logged_model_gives_the_same_logits(trained, root: Store, data) -> None:
-    from safetensors.torch import load
-
     job, tracking, _, child = trained
     ours = job.network.build(data.space, data.classes)
-    ours.load_state_dict(load(root.read(f"{job.folder}/model.safetensors")))
+    ours.load_state_dict(state_of(root.read(f"{job.folder}/model.safetensors")))
     theirs = load_model(tracking, child.info.run_id)
     for n in (1, 5):
         torch.testing.assert_close(theirs(data.theta[:n]), ours.eval()(data.theta[:n]))
@@ -98,12 +148,10 @@ def test_the_logged_model_needs_none_of_our_packages(trained, data, tmp_path: Pa
 def test_the_logged_model_of_canonical_weights_takes_any(
     root: Store, job, data, memory, tracking
 ) -> None:
-    from safetensors.torch import load
-
     one = job(seed=8, prepare="canonical-sine")
     run_job(root, one, tracking, memory())
     ours = one.network.build(data.space, data.classes)
-    ours.load_state_dict(load(root.read(f"{one.folder}/model.safetensors")))
+    ours.load_state_dict(state_of(root.read(f"{one.folder}/model.safetensors")))
     theirs = load_model(tracking, tracking.find(one.hash8))
     expected = ours.eval()(prepare(data, "canonical-sine").theta[:5])
     torch.testing.assert_close(theirs(data.theta[:5]), expected)
@@ -152,7 +200,8 @@ def test_a_result_is_written_into_a_store_that_lacks_it(trained, root: Store, tr
     assert tracking.find(job.hash8) is None
     track_again(root, job, tracking)
     again = tracking.find(job.hash8, finished=True)
-    assert tracking.metrics(again) == child.data.metrics
+    told = {k: v for k, v in child.data.metrics.items() if not k.startswith("system/")}
+    assert {k: v for k, v in tracking.metrics(again).items() if k in told} == told
     assert tracking.curve(again, "val_loss") == first.curve(child.info.run_id, "val_loss")
 
 
@@ -173,8 +222,31 @@ def test_a_store_that_fails_in_between_loses_nothing(
     monkeypatch.setattr(MlflowClient, "log_batch", flaky)
     one = job(seed=4, epochs=5)
     run_job(root, one, tracking, memory())
-    assert len(calls) > 4
+    assert len(calls) == 5  # parameters; four attempts at all metrics, two of which failed
     assert [e for e, _ in tracking.curve(tracking.find(one.hash8), "val_loss")] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("method", ["log_batch", "log_inputs", "set_tag"])
+def test_a_race_for_a_row_is_run_again_in_the_same_run(
+    job, tracking, monkeypatch, method: str
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    original, calls = getattr(MlflowClient, method), []
+
+    def raced(self, *args, **kwargs):
+        calls.append(method)
+        if len(calls) == 1:
+            raise MlflowException("planted: (sqlite3.IntegrityError) UNIQUE constraint failed")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, method, raced)
+    child = tracking.child(job(seed=13), {"url": "u", "members": 1})
+    child.leave()
+    assert len(calls) > 1
+    runs = MlflowClient(tracking.uri).search_runs([tracking.experiment])
+    assert {r.info.run_id for r in runs} == {tracking.parent, child.run}
 
 
 def test_an_unreachable_server_is_told_within_seconds() -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from zoo_gen import shards
+from zoo_gen.description import write_space
 from zoo_gen.errors import SourceError, ZooError
 from zoo_gen.generate import read_description, shard_name
 from zoo_gen.imports.listing import Foreign
@@ -202,12 +203,8 @@ class Import:
             "hash8": self.hash8,
             "recipe": recipe,
             "space": {
-                "names": list(layout.space.names),
-                "axes": {name: list(axes) for name, axes in layout.space.axes.items()},
-                "sizes": dict(layout.space.sizes),
-                "hidden": list(layout.space.hidden),
+                **write_space(layout.space),
                 "shapes": {name: list(shape) for name, shape in layout.shapes.items()},
-                "size": layout.space.size,
             },
             "members": self.members,
             "shards": -(-self.members // recipe["zoo"]["rows_per_shard"]),

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.inspect.sheets import number
+from pipeline.pages.sheet import number
 
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 34
@@ -139,8 +139,15 @@ def scatter(x_values: npt.NDArray[np.generic], y_values: Numbers, names: tuple[s
     return _svg(told, f'<g class="dot">{dots}</g>', x, y, names[0])
 
 
-def curves(x_values: Numbers, lines: list[tuple[Numbers, str]], title: str) -> str:
-    """Functions of one variable, each with the class of its line; ``[points]`` all."""
+def curves(
+    x_values: Numbers, lines: list[tuple[Numbers, str]], title: str, below: str = "x"
+) -> str:
+    """Functions of one variable, each with the class of its line; ``[points]`` all.
+
+    Args:
+        title: what a screen reader says.
+        below: name of the variable.
+    """
     finite = [np.where(np.isfinite(line), line, 0.0) for line, _ in lines]
     x = Axis.of(x_values, LEFT, WIDTH - RIGHT, log=False)
     y = Axis.of(np.concatenate(finite), HEIGHT - BOTTOM, TOP, log=False)
@@ -149,7 +156,7 @@ def curves(x_values: Numbers, lines: list[tuple[Numbers, str]], title: str) -> s
         points = zip(x.place(x_values), y.place(values), strict=True)
         body += f'<polyline class="{kind}" points="'
         body += " ".join(f"{a:.1f},{b:.1f}" for a, b in points) + '"/>'
-    return _svg(title, body, x, y, "x")
+    return _svg(title, body, x, y, below)
 
 
 def _span(values: Numbers) -> str:

@@ -1,4 +1,4 @@
-"""The page of a zoo in a real browser, narrow and broad, and what can be told without one."""
+"""Pages of zoos and reports in a real browser, narrow and broad, and what can be told without."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import itertools
 from layouts import LAYOUTS
 
 from pipeline.cli import status
-from pipeline.inspect.style import CSS
+from pipeline.pages.style import CSS
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -63,8 +64,8 @@ MEASURE = """<script>addEventListener("load", () => {
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> dict[str, Path]:
-    """Pages of zoos of images, of distances and of classifiers."""
+def pages(tmp_path_factory: pytest.TempPathFactory, tiny: Path, reported: Path) -> dict[str, Path]:
+    """Pages of zoos of images, of distances and of classifiers, and of a report."""
     root = tmp_path_factory.mktemp("pages")
     (root / "forms.yaml").write_text(SHAPES)
     for config in (tiny, root / "forms.yaml"):
@@ -76,7 +77,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> dict[str, Pat
         found[name] = root / f"{name}.html"
         command = ["inspect", name, "--root", str(root), "--html", str(found[name])]
         assert status(command) == 0
-    return found
+    return {**found, "report": reported / "report.html"}
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +206,45 @@ def contrast(a: str, b: str) -> float:
 
     low, high = sorted((brightness(a), brightness(b)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_report_shows_what_was_told_right_and_wrong(pages: dict[str, Path]) -> None:
+    text = pages["report"].read_text()
+    for heading in ("Models", "Training", "Confusion: ", "Examples: ", "Health of the zoo"):
+        assert f"<h2>{heading}" in text
+    assert "How to reproduce" in text
+    counts = re.search('<table class="confusion">(.*?)</table>', text, re.DOTALL)
+    assert counts is not None
+    told = [int(n) for n in re.findall(r"<td style[^>]*>(\d+)</td>", counts[1])]
+    assert sum(told) == 16  # test networks
+    remarks = re.findall(r"<figcaption>member \d+, test, label (\d), [^<]*told: (\d)", text)
+    right, wrong = text.index("<h3>Right</h3>"), text.index("<h3>Wrong, and surest of it</h3>")
+    shown = text[right:wrong].count("<figcaption>")
+    assert [a == b for a, b in remarks] == [i < shown for i in range(len(remarks))]
+    assert len(remarks) > shown > 0
+
+
+def test_a_report_is_attached_to_the_parent_run(reported: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{reported}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert parent.data.params["models.mlp.network.hidden"] == "(8,)"
+    kept = client.download_artifacts(parent.info.run_id, "report.html")
+    assert Path(kept).read_bytes() == (reported / "report.html").read_bytes()
+    for run in runs:
+        kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert "confusion.png" in kept
+        assert ("examples.png" in kept) == (run is parent)
+
+
+def test_a_page_of_another_command_is_not_written_over(
+    reported: Path, tiny: Path, dwszoo: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    page = tmp_path / "zoo.html"
+    page.write_text('<meta name="generator" content="dwszoo inspect">')
+    code, _, err = dwszoo("report", tiny, "--root", reported, "--html", page)
+    assert code == 2
+    assert "is no page of `dwszoo report`, which alone is written over" in err

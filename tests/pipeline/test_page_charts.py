@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from pipeline.inspect.charts import HEIGHT, WIDTH, curves, histogram, scatter
-from pipeline.inspect.pictures import data_uri, distance_pixels, plain_pixels, signed_pixels
+from pipeline.pages.charts import HEIGHT, WIDTH, curves, histogram, scatter
+from pipeline.pages.pictures import data_uri, distance_pixels, plain_pixels, signed_pixels
 
 numbers = st.lists(st.floats(-1e12, 1e12) | st.floats(1e-9, 1e-3), min_size=1, max_size=30)
 

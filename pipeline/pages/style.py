@@ -49,6 +49,24 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 .mark { fill: var(--mark); } .dot { fill: var(--mark); fill-opacity: .45; }
 .line { fill: none; stroke: var(--mark); stroke-width: 1.5; }
 .line.target { stroke: var(--warm); stroke-width: 6; stroke-opacity: .35; }
+.s0, .s8 { --series: #2563a8; } .s1, .s9 { --series: #b4460c; } .s2 { --series: #17693a; }
+.s3 { --series: #7a3e9d; } .s4 { --series: #8a6d00; } .s5 { --series: #00707a; }
+.s6 { --series: #a8255f; } .s7 { --series: #59616b; }
+@media (prefers-color-scheme: dark) { .s0, .s8 { --series: #74aef0; }
+  .s1, .s9 { --series: #f2995e; } .s2 { --series: #6fd097; } .s3 { --series: #c39be0; }
+  .s4 { --series: #d8bd55; } .s5 { --series: #5fc6cf; } .s6 { --series: #f08db6; }
+  .s7 { --series: #a3abb5; } }
+.series { fill: none; stroke: var(--series); stroke-width: 1.4; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .9rem; }
+.legend span::before { content: ""; display: inline-block; width: 1.2rem; height: .2rem;
+  margin-right: .4rem; vertical-align: middle; background: var(--series); }
+.confusion td { --share: 0%; background: color-mix(in srgb, var(--mark) var(--share), transparent);
+  min-width: 2rem; padding: .25rem .1rem; text-align: center; }
+.confusion th { text-align: center; padding: .25rem .4rem; }
+.confusion td:first-child { text-align: center; }
+.lead { font-size: 1.05rem; }
+pre { overflow-x: auto; background: var(--card); padding: .7rem; border-radius: .4rem;
+  font-size: .85rem; line-height: 1.4; }
 .key { color: var(--mark); } .key.target { color: var(--warm); }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; }
 """

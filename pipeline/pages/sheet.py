@@ -1,0 +1,42 @@
+"""A table of text, the same on a terminal and on a page, and how numbers and texts stand in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        title: of it.
+        header: a name per column; the first is left-aligned. None for pairs of name and text.
+        rows: cells.
+        notes: lines below it.
+    """
+
+    title: str
+    header: list[str] | None
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+def plain(text: object) -> str:
+    """Text from a zoo as one line that no terminal takes for a command."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def number(value: float) -> str:
+    """Three to four digits; whole numbers as they are."""
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}"
+    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
+
+
+def size(count: float) -> str:
+    """Bytes, readable."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:,.1f} {unit}"
+    return f"{count:,.0f} bytes"

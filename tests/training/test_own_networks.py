@@ -1,0 +1,84 @@
+"""A person's own network in a file: read where it is weights, refused where it is code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils import parameters_to_vector
+
+from dws import WeightSpace
+from training.own_networks import read_network
+from zoo_gen import SourceError
+
+
+class Own(nn.Module):
+    """A module of somebody's own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(2, 1)
+
+
+@pytest.fixture
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 1))
+
+
+def written(net: nn.Sequential, kind: str, folder: Path) -> Path:
+    """The network in a file of some kind."""
+    file = folder / ("net.safetensors" if kind == "safetensors" else "net.pth")
+    if kind == "safetensors":
+        save_file(net.state_dict(), file)
+    else:
+        content = {
+            "state dict": net.state_dict(),
+            "checkpoint": {"epoch": 3, "state_dict": net.state_dict()},
+            "double": net.double().state_dict(),
+            "module": net,
+        }[kind]
+        torch.save(content, file)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["state dict", "checkpoint", "double", "module", "safetensors"])
+def test_weights_come_in_the_order_of_torch(net, kind: str, tmp_path: Path) -> None:
+    expected = parameters_to_vector(net.parameters()).detach()[None]
+    space, theta = read_network(written(net, kind, tmp_path))
+    assert space == WeightSpace.mlp([2, 8, 12, 1])
+    assert theta.dtype == torch.float32
+    assert torch.equal(theta, expected)
+
+
+def test_code_of_a_file_is_refused_and_not_run(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "run"), "w"))
+
+    file = tmp_path / "net.pth"
+    torch.save({"0.weight": Hostile()}, file)
+    with pytest.raises(SourceError, match=r"net\.pth: it holds more than tensors .*is refused"):
+        read_network(file)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_module_of_own_code_is_told_what_to_do(tmp_path: Path) -> None:
+    torch.save(Own(), tmp_path / "own.pth")
+    with pytest.raises(SourceError, match=r"Own\).* is refused; expected .*net\.state_dict\(\)"):
+        read_network(tmp_path / "own.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file of torch"])
+def test_a_file_that_is_none_is_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(SourceError, match=r"x\.pth: it cannot be read"):
+        read_network(tmp_path / "x.pth")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"none\.pth: there is no such file"):
+        read_network(tmp_path / "none.pth")

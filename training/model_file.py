@@ -1,0 +1,197 @@
+"""A trained model as one file: weights as safetensors, and in words what they are the weights of.
+
+The words (JSON among the file's metadata) name a network, a task and a weight space that this
+package knows; the model is built from them and the weights are put in. No code is in such a file,
+and none of it is run.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from dataclasses import dataclass, is_dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dws import WeightSpace
+from dws.align import align
+from training.data import Preparation, WeightData, canonical
+from training.models import AnyNetwork
+from training.results import Job
+from training.tasks import AnyTask, Output
+from zoo_gen import ConfigError, ModelError
+from zoo_gen.description import read_space, write_space
+from zoo_gen.recipe import hashed
+
+FORMAT = 1
+KEY = "dwszoo"
+REFERENCE = "aligned_to"  # a tensor that is none of the network's own
+NETWORKS: dict[str, Any] = {cls.kind: cls for cls in typing.get_args(AnyNetwork)}
+TASKS: dict[str, Any] = {cls.kind: cls for cls in typing.get_args(AnyTask)}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that tells something of networks.
+
+    Attributes:
+        name: for people.
+        net: from prepared weights ``[m, size]`` to its output, in evaluation mode.
+        space: of the networks it reads.
+        task: what it learned.
+        output: what it gives.
+        zoo: name and hash of the zoo that it learned from.
+        w0: frequency of the sine units of that zoo's networks, None if they have none.
+        activation: of their hidden layers, None where it is not known.
+        prepare: what is done to weights before it reads them.
+        reference: ``[size]``, what they are aligned to; None where they are not.
+    """
+
+    name: str
+    net: nn.Module
+    space: WeightSpace
+    task: AnyTask
+    output: Output
+    zoo: str
+    w0: float | None = None
+    activation: str | None = None
+    prepare: Preparation = "none"
+    reference: Tensor | None = None
+
+    @torch.no_grad()
+    def predict(self, theta: Tensor) -> Tensor:
+        """What it says of networks ``[m, size]``, with weights as they are in a zoo.
+
+        Returns:
+            ``[m, output.size]``.
+        """
+        if self.reference is not None:
+            theta = align(self.space, theta, reference=self.reference)
+        elif self.prepare != "none":
+            theta = canonical(self.space, self.w0, self.prepare, self.activation)(theta)
+        return cast(Tensor, self.net(theta))
+
+    def require(self, space: WeightSpace, what: str) -> None:
+        """Raise `ModelError` unless networks of this space are those that the model reads."""
+        if space != self.space:
+            raise ModelError(
+                f"{what}: its networks are {space} ({space.size:,} weights), but {self.name} reads "
+                f"{self.space} ({self.space.size:,} weights); it can tell nothing of others"
+            )
+
+
+def encode(job: Job, data: WeightData, weights: dict[str, Tensor]) -> bytes:
+    """The file of a model.
+
+    Args:
+        job: that it was trained in.
+        data: that it was trained on, prepared.
+        weights: its state.
+    """
+    from safetensors.torch import save
+
+    told = {
+        "format": FORMAT,
+        "model": job.model,
+        "config": job.config,
+        "seed": job.seed,
+        "network": hashed(job.network),
+        "task": {"kind": job.task.kind, **hashed(job.task)},
+        "space": write_space(data.space),
+        "classes": data.classes,
+        "output": data.task.output(data).as_dict(),
+        "w0": data.w0,
+        "activation": data.activation,
+        "prepare": job.training.prepare,
+        "zoo": f"{job.zoo_name}-{job.settings['zoo']}",
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    if data.reference is not None:
+        tensors[REFERENCE] = data.reference.contiguous()
+    return save(tensors, {"job": job.hash8, KEY: json.dumps(told)})
+
+
+def state_of(content: bytes) -> dict[str, Tensor]:
+    """The weights of a model's network, without what stands beside them."""
+    from safetensors.torch import load
+
+    tensors = load(content)
+    tensors.pop(REFERENCE, None)
+    return tensors
+
+
+def decode(content: bytes, where: str) -> TrainedModel:
+    """The model of a file.
+
+    Args:
+        content: of the file.
+        where: its place, for messages.
+
+    Raises:
+        ModelError: it is no such file, damaged, or of networks or tasks that are not known here.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"{where} is no model file: it cannot be read as safetensors ({error})"
+        ) from error
+    if KEY not in metadata:
+        raise ModelError(
+            f"{where} does not say what its weights are of: it was not written by `dwszoo train`, "
+            "or by one that did not say it yet; train the model again, or give a run or a "
+            "registered model"
+        )
+    reference = tensors.pop(REFERENCE, None)
+    try:
+        return _model(json.loads(metadata[KEY]), tensors, reference)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"{where} describes a model that cannot be built here ({reason[0]}); it may be of "
+            "another version of dwszoo, or damaged"
+        ) from error
+
+
+def _model(
+    told: dict[str, Any], state: dict[str, Tensor], reference: Tensor | None
+) -> TrainedModel:
+    network, task = _made(NETWORKS, told["network"]), _made(TASKS, told["task"])
+    space = read_space(told["space"])
+    data = blank_data(space, task, int(told["classes"]), told["w0"], told["activation"])
+    net = task.build(network, data)
+    net.load_state_dict(state)
+    output = Output(**{**told["output"], "names": tuple(told["output"]["names"])})
+    name = f"{told['config']}-{told['model']}"
+    kept = (told["zoo"], told["w0"], told["activation"], told["prepare"], reference)
+    return TrainedModel(name, net.eval(), space, task, output, *kept)
+
+
+def _made(kinds: dict[str, Any], told: dict[str, Any]) -> Any:
+    """A typed description from plain data."""
+    if told["kind"] not in kinds:
+        raise ConfigError(f"kind {told['kind']!r} is none of {', '.join(kinds)}")
+    cls = kinds[told["kind"]]
+    hints, values = typing.get_type_hints(cls), {}
+    for key, value in told.items():
+        if isinstance(value, dict) and is_dataclass(hints[key]):
+            value = hints[key](**value)
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
+
+
+def blank_data(
+    space: WeightSpace, task: AnyTask, classes: int, w0: float | None, activation: str | None
+) -> WeightData:
+    """Two networks of zeros, for what needs to know of networks and not their weights."""
+    two = torch.arange(2)
+    rows = {"train": two, "val": two, "test": two}
+    theta, target = torch.zeros(2, space.size), task.blank_targets(2)
+    return WeightData(space, theta, target, two, rows, classes, 0, w0, activation, task)
