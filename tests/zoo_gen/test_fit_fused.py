@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from recipes import RECIPES
@@ -17,6 +18,7 @@ from recipes import RECIPES
 from zoo_gen import Fit
 from zoo_gen.fit import choose, fused, told_once
 from zoo_gen.fit.choice import wants_gpu
+from zoo_gen.fit.problem import Problem
 
 HERE = Path(__file__).parent
 MNIST = Fit((2, 32, 32, 1))
@@ -144,3 +146,22 @@ def test_tasks_ask_for_a_gpu_where_the_zoo_is_worth_it() -> None:
     assert not wants_gpu("auto", MNIST, 100, 784)
     assert not wants_gpu("compiled", MNIST, 10_000, 784)
     assert wants_gpu("fused", MNIST, 1, 784)
+
+
+def test_where_the_gpu_s_memory_is_full_the_members_are_halved_and_all_fitted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(told_once, "_told", set())
+
+    def scarce(problem: Problem, theta: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if len(theta) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        theta.copy_(torch.from_numpy(problem.y[:, 0]))
+        return torch.tensor(problem.seeds)
+
+    monkeypatch.setattr(fused, "_run", scarce)
+    fit, y = Fit((2, 4, 1)), np.arange(7, dtype=np.float32).reshape(7, 1, 1)
+    theta = torch.zeros(7, 1)
+    steps = fused.run(Problem(fit, list(range(7)), y[0], y), theta, lambda done: None)
+    assert steps.tolist() == theta[:, 0].tolist() == list(range(7))
+    assert len(caplog.records) == 1

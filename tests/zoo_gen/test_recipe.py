@@ -20,6 +20,22 @@ CHANGES = {
     "steps": replace(BASE, fit=replace(BASE.fit, steps=2)),
     "learning_rate": replace(BASE, fit=replace(BASE.fit, learning_rate=0.1)),
     "offset": replace(BASE, fit=replace(BASE.fit, offset=0.0)),
+    **{
+        key: replace(BASE, fit=replace(BASE.fit, **{"init": "default", key: value}))
+        for key, value in {
+            "activation": "relu",
+            "shared_init": True,
+            "fourier_features": 4,
+            "fourier_scale": 1.0,
+            "loss": "cross_entropy",
+            "optimizer": "sgd",
+            "momentum": 0.5,
+            "weight_decay": 0.1,
+            "schedule": "cosine",
+            "points_per_step": 5,
+            "target_loss": 1e-4,
+        }.items()
+    },
     "shares": replace(BASE, split=Split(6, 2, 2)),
     "split seed": replace(BASE, split=replace(BASE.split, seed=1)),
     "views": replace(BASE, views=2),
@@ -53,6 +69,14 @@ def test_member_seeds_differ_and_depend_on_seed_and_member_alone(recipe: Recipe)
     assert [other.member_seed(m) for m in range(2000)] == seeds
     reseeded = replace(recipe, zoo=replace(recipe.zoo, seed=1))
     assert reseeded.member_seed(0) != seeds[0]
+
+
+def test_a_shared_initialisation_is_that_of_the_view(recipe: Recipe) -> None:
+    fit = replace(recipe.zoo.fit, shared_init=True)
+    shared = replace(recipe, zoo=replace(recipe.zoo, fit=fit, views=3))
+    seeds = [shared.member_seed(m) for m in range(6)]
+    assert seeds[:3] == seeds[3:]
+    assert len(set(seeds)) == 3
 
 
 def test_shards_cut_the_members_without_gap_or_overlap(recipe: Recipe) -> None:

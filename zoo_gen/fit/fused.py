@@ -7,7 +7,7 @@ code for an H100 of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from zoo_gen.fit import eager
 from zoo_gen.fit.compiled import ACTIVATIONS
 from zoo_gen.fit.problem import Problem
+from zoo_gen.fit.told_once import tell_once
 from zoo_gen.fit_settings import Fit
 
 LAUNCH = 128  # steps of a launch: between two, members that have ended are told and left out
@@ -91,7 +92,7 @@ def run(
     device: str = "cuda",
     precision: str = "ieee",
 ) -> Tensor:
-    """Fit all members; as `zoo_gen.fit.eager.run`.
+    """Fit all members; as `zoo_gen.fit.eager.run`. Where the GPU's memory is full, half at once.
 
     Args:
         problem, theta, progress: as there; theta may lie anywhere.
@@ -99,6 +100,27 @@ def run(
         precision: of the matrix products, one of `PRECISIONS`: plain float32, or on tensor cores
             as three products of 19 bits (nearly float32) or one.
     """
+    try:
+        return _run(problem, theta, progress, device, precision)
+    except RuntimeError as error:  # torch's; those of Triton have no such base
+        if len(theta) == 1 or not eager.out_of_memory(error):
+            raise
+    tell_once("the GPU's memory is full: fewer networks are fitted at once from here on")
+    half = len(theta) // 2
+    parts = []
+    for rows in (slice(0, half), slice(half, None)):
+        part = replace(problem, seeds=problem.seeds[rows], y=problem.y[rows])
+        parts.append(run(part, theta[rows], progress, device, precision))
+    return torch.cat(parts)
+
+
+def _run(
+    problem: Problem,
+    theta: Tensor,
+    progress: Callable[[int], None],
+    device: str,
+    precision: str,
+) -> Tensor:
     layout, count = Layout.of(problem.fit), len(theta)
     members = torch.arange(count, dtype=torch.int32, device=device)
     padded = torch.zeros(count, layout.size, device=device)
