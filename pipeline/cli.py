@@ -13,6 +13,7 @@ from pipeline.predict import predict
 from pipeline.report_command import report_of, show
 from pipeline.submit import submit_of
 from pipeline.transfer import export_zoo, import_zoo
+from pipeline.tune import tune_of
 
 INTERRUPTED = 130
 
@@ -217,6 +218,7 @@ cli.add_command(predict)
 cli.add_command(import_zoo)
 cli.add_command(export_zoo)
 cli.add_command(submit_of(run))
+cli.add_command(tune_of(run))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,14 @@ import yaml
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 
 from pipeline.messages import explain, nearest
+from pipeline.search_space import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
 from training.augmentation import Augmentation
 from training.loop import Training
 from training.models import AnyNetwork
 from training.tasks import AnyTask, Classify
+from training.tuning.settings import Tuning
+from training.tuning.space import Space
 from zoo_gen import AnySource, Classifier, Cnn, ConfigError, Draw, Fit, Mlp, Split, Zoo
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -69,6 +73,7 @@ class Config:
         limit: use the first signals only (of each part of the source in proportion); of
             classifiers the first runs.
         tracking: where runs are tracked.
+        tune: how `dwszoo tune` searches the ranges that stand in the place of values.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    tune: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
         for name in (self.name, self.zoo_of or self.name, *self.models):
@@ -118,6 +124,7 @@ for _cls in (
     Config,
     Model,
     TrackingOptions,
+    Tuning,
     Zoo,
     Fit,
     Classifier,
@@ -154,22 +161,65 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
     Raises:
         ConfigError: names the file and the key, what came, what is allowed, the nearest right key.
     """
-    file, raw = _find(name), raw_config(name)
+    raw = changed(name, changes, limit)
+    plain, ranges = divide(raw)
+    require_defaults(ranges)
+    typed(plain, ranges, checked)
+    return checked(plain), written(raw)
+
+
+def written(raw: dict[str, Any]) -> str:
+    """Plain data as YAML."""
+    return yaml.safe_dump(raw, sort_keys=False)
+
+
+def load_search(
+    name: str, changes: tuple[str, ...] = (), limit: int | None = None
+) -> tuple[dict[str, Any], Space]:
+    """Read a config that a search varies.
+
+    Returns:
+        The config without its ranges, as plain data that `checked` takes, and the ranges.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    plain, ranges = divide(changed(name, changes, limit))
+    return plain, typed(plain, ranges, checked)
+
+
+def changed(name: str, changes: tuple[str, ...], limit: int | None) -> dict[str, Any]:
+    """A config as it stands in its file, with the changes of the command line."""
+    raw = raw_config(name)
     for change in changes:
         _set(raw, change)
     if limit is not None:
         raw["limit"] = limit
     try:
-        text = json.dumps(_with_kind(raw), default=str)
+        json.dumps(raw, default=str)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"config {file}: an anchor refers to itself") from error
+        raise ConfigError(f"config {_find(name)}: an anchor refers to itself") from error
+    return raw
+
+
+def checked(raw: dict[str, Any]) -> Config:
+    """Plain data as a config.
+
+    Raises:
+        ConfigError: names the key, what came, what is allowed, the nearest right key.
+    """
     try:
-        config = TypeAdapter(Config).validate_json(text, strict=True)
+        text = json.dumps(_with_kind(raw), default=str)
+        return _adapter().validate_json(text, strict=True)
     except ValidationError as error:
         # a wrong value of a union is told once, not once for each of its kinds
         told = dict.fromkeys(explain(e, raw, Config) for e in error.errors())
         raise ConfigError("; ".join(filter(None, told))) from error
-    return config, yaml.safe_dump(raw, sort_keys=False)
+
+
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
 
 
 def raw_config(name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.progress import Bar
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
 from training.loop import Training
-from training.mlflow_store import artifact_place, shown
+from training.mlflow_store import shown
 from training.results import Job
 from zoo_gen import (
     AnySource,
@@ -27,7 +27,6 @@ from zoo_gen import (
     LocalEngine,
     Recipe,
     Signals,
-    StorageError,
     Store,
     TrackingError,
     TrainingError,
@@ -171,23 +170,12 @@ class Run:
     @cached_property
     def tracking(self) -> Tracking:
         """The parent run in MLflow; the store and the run are made at the first use."""
-        from training.tracking import Tracking
+        from pipeline.experiment import experiment
 
-        store = self.place.store
-        uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-        if uri is None and not store.is_local:
-            raise StorageError(
-                f"{store.root}: MLflow's embedded store needs a local root; set "
-                "MLFLOW_TRACKING_URI or tracking.uri to a server"
-            )
-        uri = uri or f"sqlite:///{store.local()}/mlflow.db"
-        if artifacts := artifact_place(uri, store):
-            store.check_writable()
         params = asdict(self.config) | {"tracking": None}  # whose address may hold a password
         params |= {"zoo_folder": self.facts.folder, "members": self.facts.members}
-        with self.place.console.status("opening the MLflow store"):
-            tracking = Tracking.connect(uri, self.config.name, artifacts)
-            return tracking.with_parent(self.config.name, self.key, params, self.text)
+        found = experiment(self.config, self.place)
+        return found.with_parent(self.config.name, self.key, params, self.text)
 
     def generate(self) -> Generated:
         """Fit what is missing of the zoo; nothing of one that is there."""

@@ -124,7 +124,7 @@ def _run_lane(lane: Lane) -> DwszooError | None:
     """Run one group to its end; give the error that the user should see, if any."""
     # reports are collected at this interval; the default of 2 s would hold every checkpoint up
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    path, filesystem = _storage(lane.store)
+    path, filesystem = storage(lane.store)
     trainer = TorchTrainer(
         _work,
         train_loop_config={"lane": lane},
@@ -154,11 +154,11 @@ def _run_lane(lane: Lane) -> DwszooError | None:
     return failure
 
 
-def _storage(store: Store) -> tuple[str, Any]:
-    """Where Ray Train keeps checkpoints: a path, and its file system if that is not this one."""
+def storage(store: Store, folder: str = CHECKPOINTS) -> tuple[str, Any]:
+    """A folder below the root as Ray knows it: a path, and its file system if not this one's."""
     if store.is_local:
-        return str(store.local(CHECKPOINTS)), None
-    url = store.url(CHECKPOINTS)
+        return str(store.local(folder)), None
+    url = store.url(folder)
     return url.split("://")[1], PyFileSystem(FSSpecHandler(store.filesystem))
 
 

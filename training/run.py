@@ -157,6 +157,11 @@ def _job_data(
     return load(zoo, task, source), zoo
 
 
+def forget_zoos() -> None:
+    """Give back the memory of all networks that `job_data` has read."""
+    _job_data.cache_clear()
+
+
 def zoo_at(store: Store, folder: str) -> ZooReader:
     """A zoo below the root, or elsewhere where an absolute path or an address is given."""
     if folder.startswith("/") or "://" in folder:

@@ -15,14 +15,29 @@ FLOORS = {"dws": 0, "zoo_gen": 1, "training": 2, "pipeline": 3}
 ABOVE_ALL = {"notebooks": 4, "benchmarks": 4, "tests": 4}
 
 DOORS = {
-    "ray": {"zoo_gen/ray_engine.py", "training/ray_train.py", "pipeline/job_server.py"},
+    "ray": {
+        "zoo_gen/ray_engine.py",
+        "training/ray_schedulers.py",
+        "training/ray_train.py",
+        "training/ray_trial.py",
+        "training/ray_tune.py",
+        "training/ray_zoo.py",
+        "pipeline/job_server.py",
+    },
     "ray.job_submission": {"pipeline/job_server.py"},
-    "ray.train": {"training/ray_train.py"},
+    "ray.train": {"training/ray_train.py", "training/ray_trial.py"},
+    "ray.tune": {
+        "training/ray_schedulers.py",
+        "training/ray_trial.py",
+        "training/ray_tune.py",
+    },
+    "optuna": {"training/tuning/sampler.py"},
     "mlflow": {
         "training/metric_writer.py",
         "training/mlflow_store.py",
         "training/registry.py",
         "training/tracked_models.py",
+        "training/tracked_trials.py",
         "training/tracking.py",
     },
     "fsspec": {"zoo_gen/store.py"},
@@ -44,6 +59,7 @@ DOORS = {
         "pipeline/report_command.py",
         "pipeline/submit.py",
         "pipeline/transfer.py",
+        "pipeline/tune.py",
     },
     "pydantic": {"pipeline/config.py"},
     "yaml": {"pipeline/config.py", "pipeline/cli.py"},

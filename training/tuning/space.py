@@ -1,0 +1,110 @@
+"""A search space: which values of a config are drawn, and from what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from zoo_gen import ConfigError, Draw
+
+Params = dict[str, Any]
+"""Dotted key of the config -> value, of one trial."""
+
+
+@dataclass(frozen=True)
+class Range(Draw):
+    """What one value of a config is drawn from: as the draws of a zoo, but of any kind of value.
+
+    Attributes:
+        choice: any values that YAML can say; lists as tuples.
+    """
+
+    choice: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One value of a config that is searched.
+
+    Attributes:
+        path: keys and indices that lead to it.
+        range: what it is drawn from.
+        whole: whether ranges give whole numbers.
+        default: where the search begins, and what all commands but the search take; None where
+            the config names none.
+
+    Raises:
+        ConfigError: a default outside the range; begins with ``default``.
+    """
+
+    path: tuple[str | int, ...]
+    range: Range
+    whole: bool = False
+    default: Any = None
+
+    def __post_init__(self) -> None:
+        if self.default is not None and not self.admits(self.default):
+            allowed = "one of" if self.range.choice is not None else "within"
+            raise ConfigError(
+                f"default: got {json.dumps(self.default)}, expected {allowed} "
+                f"{json.dumps(list(self.range.extremes))}"
+            )
+
+    @property
+    def key(self) -> str:
+        """The path as a config's user writes it."""
+        return ".".join(map(str, self.path))
+
+    def admits(self, value: Any) -> bool:
+        """Whether the range can give this value."""
+        if self.range.choice is not None:
+            return value in self.range.choice
+        low, high = self.range.bounds
+        return isinstance(value, int | float) and low <= value <= high
+
+    def nearest(self, value: float) -> float:
+        """A number brought into the range, and made whole where that is asked for."""
+        low, high = self.range.bounds
+        inside = min(high, max(low, value))
+        return round(inside) if self.whole else inside
+
+    @property
+    def values(self) -> float:
+        """How many different values there are."""
+        if self.range.choice is not None:
+            return len(self.range.choice)
+        low, high = self.range.bounds
+        return high - low + 1 if self.whole else float("inf")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the search's hash; the default changes no draw."""
+        kind = next(k for k in ("uniform", "log_uniform", "choice") if getattr(self.range, k))
+        return {kind: list(getattr(self.range, kind)), "whole": self.whole}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All values that are searched, in the order of the config."""
+
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def default(self) -> Params:
+        """The values that the config names itself."""
+        return {d.key: d.default for d in self.dimensions if d.default is not None}
+
+    @property
+    def size(self) -> float:
+        """How many different points there are."""
+        return prod(d.values for d in self.dimensions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the search's hash."""
+        return {d.key: d.as_dict() for d in self.dimensions}
+
+
+def tupled(value: Any) -> Any:
+    """Lists as tuples: those of a range can be compared and be keys."""
+    return tuple(map(tupled, value)) if isinstance(value, list) else value
