@@ -62,7 +62,7 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
     dimensions = search.space.dimensions
     known = [(t, float(v)) for t in trials if (v := t.best(search.objective)) is not None]
     values = [v for _, v in known]
-    figure = Figure(figsize=(max(6.0, 1.9 * len(dimensions) + 2.5), 4.2), layout="constrained")
+    figure = Figure(figsize=(min(11.0, 1.6 * len(dimensions) + 2.5), 4.6), layout="constrained")
     axes = figure.subplots()
     # most trials lie close together, and a few far off: the colours begin at the lower tenth
     low, high = np.quantile(values, [0.1, 1] if search.objective.greater else [0, 0.9])
@@ -78,7 +78,8 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
         axes.axvline(i, color="0.3", linewidth=0.8, zorder=0)
         for value, height in ticks(dimension):
             axes.text(i - 0.05, height, shown(value), **LABEL)
-    axes.set_xticks(range(len(dimensions)), [short(search, d.key) for d in dimensions], fontsize=9)
+    names = [short(search, d.key) for d in dimensions]
+    axes.set_xticks(range(len(names)), names, fontsize=9, rotation=15)
     axes.set_yticks([])
     axes.set_xlim(-0.45, max(0.4, len(dimensions) - 0.8))
     axes.spines[:].set_visible(False)

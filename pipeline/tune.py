@@ -46,10 +46,10 @@ def tune(
     dwszoo tune mine.yaml --set tune.method=random --minutes 20
     dwszoo tune mine.yaml --set 'models.mlp.network.dropout={uniform: [0, 0.6]}'
     """
-    from pipeline.config import load_search
-    from pipeline.search import Search, best_of
-    from pipeline.search_report import table, write
+    from pipeline.config import checked, load_search, written
+    from pipeline.search import Search
     from pipeline.steps import Run, Workplace
+    from training.mlflow_store import shown
     from zoo_gen import ConfigError, Store
 
     if options["engine"] != "ray":
@@ -67,26 +67,34 @@ def tune(
         options["fitting"],
     )
     search = Search(plain, space, place)
-    with place, search.closing():
-        ended = search.carry_out(retry_failed)
-        files = write(search, ended)
-        best = best_of(ended, search.objective)
-        assert best is not None
-        from rich.console import Console
+    with place:
+        with search.closing():
+            best = _search(search, retry_failed, output)
+        if retrain:
+            from pipeline.report_command import show
 
-        Console().print(table(search, ended))
-        if output is not None:
-            Path(output).write_bytes(files["best.yaml"])
-        url = place.store.url(search.folder)
-        click.echo(f"page    {url}/search.html")
-        click.echo(f"config  {output or f'{url}/best.yaml'}")
-    if retrain:
-        from pipeline.config import checked
-        from pipeline.report_command import show
+            again = Run(checked(best), shown(written(best)), place)
+            with again.closing():
+                again.generate()
+                again.train()
+                show(again)
 
-        best_config = checked(search.best_config(best))
-        again = Run(best_config, files["best.yaml"].decode(), place)
-        with place, again.closing():
-            again.generate()
-            again.train()
-            show(again)
+
+def _search(search: Any, retry_failed: bool, output: str | None) -> dict[str, Any]:
+    """Carry a search out and show what came of it; its best config."""
+    from rich.console import Console
+
+    from pipeline.search import best_of
+    from pipeline.search_report import table, write
+
+    ended = search.carry_out(retry_failed)
+    files = write(search, ended)
+    Console().print(table(search, ended))
+    if output is not None:
+        Path(output).write_bytes(files["best.yaml"])
+    url = search.place.store.url(search.folder)
+    click.echo(f"page    {url}/search.html")
+    click.echo(f"config  {output or f'{url}/best.yaml'}")
+    best = best_of(ended, search.objective)
+    found: dict[str, Any] = search.best_config(best)
+    return found

@@ -9,17 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from harness import ENVIRONMENT, until
 
 from training.mlflow_store import client_of
 from training.tuning.ledger import Ledger, Trial
 from zoo_gen import Store
 
-TRIALS = 5
+TRIALS = 4
 CONFIG = f"""
 name: tiny
 description: eighty digits
@@ -31,7 +29,7 @@ zoo:
 models:
   mlp:
     network: {{kind: mlp, hidden: [8]}}
-    training: {{epochs: 120, learning_rate: {{log_uniform: [1.0e-4, 1.0e-1]}}}}
+    training: {{epochs: 400, learning_rate: {{log_uniform: [1.0e-4, 1.0e-1]}}}}
 seeds: [0]
 tune: {{trials: {TRIALS}, method: random}}
 """
@@ -71,20 +69,14 @@ class Command:
     def trials(self, ended: bool) -> list[Trial]:
         return [trial for trial in self.ledger.read() if trial.ended == ended]
 
-    def saved(self) -> dict[int, int]:
-        """Number of each running trial that has a state -> its epochs."""
-        found = {}
-        for trial in self.trials(ended=False):
-            if self.ledger.store.exists(path := self.ledger.checkpoint(trial.number)):
-                state: Any = torch.load(self.ledger.store.local(path), weights_only=True)
-                found[trial.number] = len(state["history"])
-        return found
+    def saved(self) -> list[int]:
+        """Numbers of the running trials that have a state."""
+        store, running = self.ledger.store, self.trials(ended=False)
+        return [t.number for t in running if store.exists(self.ledger.checkpoint(t.number))]
 
     def reaches(self, trials: int) -> Callable[[], bool]:
-        """Whether so many have ended, and another one has a state of many epochs."""
-        return lambda: (
-            len(self.trials(ended=True)) >= trials and max([*self.saved().values(), 0]) >= 20
-        )
+        """Whether so many have ended, and another one has a state."""
+        return lambda: len(self.trials(ended=True)) >= trials and bool(self.saved())
 
 
 @pytest.fixture
@@ -100,11 +92,11 @@ def test_a_search_that_was_interrupted_and_killed_ends_with_every_trial_once(
     command: Command,
 ) -> None:
     ended: list[Trial] = []
-    for trials, how, code in ((1, signal.SIGINT, 130), (3, signal.SIGKILL, -signal.SIGKILL)):
+    for trials, how, code in ((1, signal.SIGINT, 130), (2, signal.SIGKILL, -signal.SIGKILL)):
         process = command.start()
-        until(command.reaches(trials), f"{trials} trials and a state", 120)
+        until(command.reaches(trials), f"{trials} trials and a state", 200)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=90)
         assert process.returncode == code, said
         assert all(trial in command.trials(ended=True) for trial in ended)
         ended = command.trials(ended=True)
@@ -112,14 +104,14 @@ def test_a_search_that_was_interrupted_and_killed_ends_with_every_trial_once(
 
     going = {trial.number: trial.params for trial in command.trials(ended=False)}
     process = command.start()
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert f"{len(ended)} trials are there, {len(going)} go on where they stopped" in said
     after = {trial.number: trial for trial in command.trials(ended=True)}
     assert sorted(after) == list(range(TRIALS))
     assert all(after[trial.number] == trial for trial in ended)
     assert all(after[number].params == params for number, params in going.items())
-    assert all(len(trial.curve) == 120 for trial in after.values())
+    assert all(len(trial.curve) == 400 for trial in after.values())
     assert tracked(command) == list(range(TRIALS))
 
 

@@ -60,13 +60,12 @@ def test_a_search_ends_with_a_config_that_train_takes(
     assert parsed.seeds == (0, 1)
 
     before = records(root)
-    code, out, err = dwszoo("tune", tiny, *options)
-    assert (code, records(root)) == (0, before)
-    assert "3 trials are there" in err
-
-    code, out, err = dwszoo("train", best, "--root", root, "--engine", "local")
+    code, out, err = dwszoo("tune", tiny, *options, "--retrain")
     assert code == 0, err
-    assert len(list((root / "models").iterdir())) == 2
+    assert records(root) == before
+    assert "3 trials are there" in err
+    assert len(list((root / "models").iterdir())) == 2  # of two seeds
+    assert "report  " in out
 
 
 def test_if_all_trials_fail_it_says_why(

@@ -74,8 +74,10 @@ class TrialCheckpoints:
     taken: bytes | None = None
     population: bool = False
     every: float = SAVE_SECONDS
-    saved: float = 0.0
     told: int = 0
+
+    def __post_init__(self) -> None:
+        self.due = time.monotonic() + self.every
 
     def load(self) -> State | None:
         """What this trial, or the one it takes over from, had come to.
@@ -90,7 +92,6 @@ class TrialCheckpoints:
         state = _any_state(data) if self.population else decode_state(data, self.job)
         if state is None:
             return None
-        self.saved = time.monotonic()
         self.told = len(state["history"])
         if self.population:
             return with_settings(state, self.job.training)
@@ -104,13 +105,12 @@ class TrialCheckpoints:
         if state is None:  # a worker other than the first
             self.report(self.told, {}, None)
             return
-        data = None
-        began = time.monotonic()
-        if self.population or began - self.saved > self.every:
+        data, began = None, time.monotonic()
+        if self.population or began >= self.due:
             data = encode_state(state, self.job)
             self.store.publish(self.path, data)
-            self.saved = time.monotonic()
-            self.every = max(self.every, SAVE_SHARE * (self.saved - began))
+            now = time.monotonic()
+            self.due = now + max(self.every, SAVE_SHARE * (now - began))
         self.report(self.told, state["history"][-1], data)
 
 

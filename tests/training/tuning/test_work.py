@@ -85,7 +85,7 @@ def test_the_state_is_not_written_more_often_than_asked(
     data: WeightData, job: Any, store: Store
 ) -> None:
     heard = Heard()
-    train_trial(job(), data, kept(store, job(), heard, every=1000.0, saved=float("inf")))
+    train_trial(job(), data, kept(store, job(), heard, every=1000.0))
     assert not store.exists("trial.pt")
     assert heard.epochs == [1, 2, 3]
 
