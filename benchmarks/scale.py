@@ -3,8 +3,9 @@
     python benchmarks/scale.py [--most 1000000] [--only members signals plan shards workers]
 
 *members*: zoos of 2-4-1 networks with one step of Adam, so that fitting weighs nothing, on a local
-Ray of two workers, each in a process of its own: seconds and microseconds per network, and the most
-memory that the driver held (Ray's start is not counted in the time, but in the memory).
+Ray of two workers, each in a process of its own: seconds, and microseconds per network; of the
+driver the processor time per shard, which other work on the machine does not change much, and the
+most memory that it held (Ray's start is counted in the memory alone).
 
 *signals*: the same, a signal for each network instead of a thousand signals with many views.
 
@@ -104,19 +105,21 @@ def run(kind: str, count: int, workers: int) -> None:
         warm = Store(f"{folder}/warm")
         generate(warm, *of_shards(2), First(RayEngine(), 2))  # workers have started
         store, engine = Store(f"{folder}/root"), First(RayEngine(), recipe.shards)
+        before = time.process_time()
         generate(store, recipe, signals, engine)
+        busy = time.process_time() - before
         assert len(store.names(f"{recipe.folder}/shards")) == recipe.shards
-        print(engine.seconds, memory("VmHWM"), recipe.shards, recipe.members)
+        print(engine.seconds, busy, memory("VmHWM"), recipe.shards, recipe.members)
 
 
-def started(kind: str, count: int, workers: int) -> tuple[float, float, int, int]:
-    """`run` in a process of its own: seconds, MB, shards, networks."""
+def started(kind: str, count: int, workers: int) -> tuple[float, float, float, int, int]:
+    """`run` in a process of its own: seconds, of the driver's processor, MB, shards, networks."""
     command = [sys.executable, __file__, "--run", kind, str(count), str(workers)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    seconds, held, shards, members = done.stdout.split()
-    return float(seconds), float(held), int(shards), int(members)
+    seconds, busy, held, shards, members = done.stdout.split()
+    return float(seconds), float(busy), float(held), int(shards), int(members)
 
 
 def sizes(most: int) -> Iterator[int]:
@@ -129,11 +132,14 @@ def sizes(most: int) -> Iterator[int]:
 
 def table(kind: str, most: int) -> None:
     """Print a line for each size."""
-    print(f"\n{kind:>10}{'shards':>8}{'seconds':>9}{'us each':>9}{'driver MB':>11}")
+    print(
+        f"\n{kind:>10}{'shards':>8}{'seconds':>9}{'us each':>9}{'driver ms':>11}{'driver MB':>11}"
+    )
     for count in sizes(most):
-        seconds, held, shards, members = started(kind, count, 2)
-        each = 1e6 * seconds / members
-        print(f"{members:>10,}{shards:>8,}{seconds:>9.1f}{each:>9.0f}{held:>11.0f}", flush=True)
+        seconds, busy, held, shards, members = started(kind, count, 2)
+        each, driver = 1e6 * seconds / members, 1e3 * busy / shards
+        line = f"{members:>10,}{shards:>8,}{seconds:>9.1f}{each:>9.0f}{driver:>11.1f}{held:>11.0f}"
+        print(line, flush=True)
 
 
 @contextmanager
@@ -182,7 +188,7 @@ def plan(most: int, root: str) -> None:
 
 def overhead(shards: int) -> None:
     """Print what Ray adds to a shard, and the driver's memory."""
-    seconds, held, count, _ = started("shards", shards, 1)
+    seconds, busy, held, count, _ = started("shards", shards, 1)
     local = First(LocalEngine(), min(count, 2000))
     with tempfile.TemporaryDirectory() as folder:
         generate(Store(folder), *of_shards(2), First(LocalEngine(), 2))
@@ -191,7 +197,7 @@ def overhead(shards: int) -> None:
     print(
         f"\n{count:,} shards of one network: {1e3 * seconds / count:.1f} ms each on one Ray worker"
         f", {1e3 * alone:.1f} ms in this process; Ray adds {1e3 * (seconds / count - alone):.1f} ms"
-        f"; the driver held {held:.0f} MB at most"
+        f"; the driver is busy for {1e3 * busy / count:.1f} ms of each and held {held:.0f} MB"
     )
 
 

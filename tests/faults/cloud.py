@@ -36,7 +36,7 @@ class Cloud:
         idle_seconds: after which a machine without work goes.
     """
 
-    def __init__(self, idle_seconds: float = 3) -> None:
+    def __init__(self, idle_seconds: float = 8) -> None:
         # short: sockets lie in it
         self.folder = Path(tempfile.mkdtemp(prefix="dz", dir="/tmp"))
         (port,) = free_ports(1)

@@ -54,7 +54,7 @@ class Driver:
             text=True,
         )
 
-    def ends(self, seconds: float = 150) -> tuple[int, str]:
+    def ends(self, seconds: float = 400) -> tuple[int, str]:
         """Its exit status and what it said."""
         _, said = self.process.communicate(timeout=seconds)
         return self.process.returncode, said
@@ -72,7 +72,7 @@ def add_node(cluster: Any) -> Any:
     return cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
 
 
-def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def until(ready: Callable[[], Any], what: str, seconds: float = 240) -> Any:
     """Wait until something is there, and give it."""
     end = time.monotonic() + seconds
     while not (found := ready()):

@@ -25,27 +25,33 @@ class Slow:
     Attributes:
         folder: of the traces: the file of a process has a line per training step.
         pace: seconds that each training step sleeps.
+        hold: steps after which a process waits until the file ``{folder}.go`` is there, so that it
+            cannot end before a test has struck.
     """
 
     kind: Literal["slow"] = "slow"
     folder: str = ""
-    pace: float = 0.02
+    pace: float = 0.01
+    hold: int = 160
 
     def build(self, space: WeightSpace, classes: int, w0: float | None) -> nn.Module:
-        return SlowModel(space, classes, self.folder, self.pace)
+        return SlowModel(space, classes, self)
 
 
 class SlowModel(nn.Module):
-    def __init__(self, space: WeightSpace, classes: int, folder: str, pace: float) -> None:
+    def __init__(self, space: WeightSpace, classes: int, slow: Slow) -> None:
         super().__init__()
         self.standardize = Standardize(space)
         self.linear = nn.Linear(space.size, classes)
-        self.folder, self.pace = folder, pace
+        self.slow, self.steps = slow, 0
 
     def forward(self, theta: Tensor) -> Tensor:
         if self.training and not torch.compiler.is_exporting():
-            time.sleep(self.pace)
-            with open(f"{self.folder}/{os.getpid()}", "a") as file:
+            self.steps += 1
+            while self.steps > self.slow.hold and not os.path.exists(f"{self.slow.folder}.go"):
+                time.sleep(0.02)
+            time.sleep(self.slow.pace)
+            with open(f"{self.slow.folder}/{os.getpid()}", "a") as file:
                 file.write(f"{time.time()}\n")
         return self.linear(theta)
 
@@ -80,7 +86,7 @@ def main(job: str, root: str, where: str, workers: str = "1") -> int:
 
         n = int(workers)
         with cluster(None, 2):
-            run_on_ray(Store(root), jobs, tracking, quiet, n, n, checkpoint_seconds=0.5)
+            run_on_ray(Store(root), jobs, tracking, quiet, n, n, checkpoint_seconds=0.2)
     except DwszooError as error:
         print(error, file=sys.stderr)
         return 1

@@ -39,7 +39,7 @@ def test_a_worker_that_always_dies_ends_the_command_with_a_reason(
     status, said = drive(signals, str(tmp_path / "root")).ends()
     assert status == 1
     assert "shard 2 was lost 4 times" in said
-    assert drive(signals, str(tmp_path / "root")).ends()[0] == 0
+    assert drive(signals, str(tmp_path / "root"), "plain").ends()[0] == 0
     assert attempts(tmp_path / "traces")[2] == 5
     assert shards(Store(str(tmp_path / "root"))) == undisturbed
 
@@ -75,17 +75,19 @@ def test_a_node_that_joins_takes_its_share_and_one_that_leaves_loses_nothing(
 ) -> None:
     traces = tmp_path / "traces"
     first = add_node(raylets)
-    driver = drive(Scripted.of(traces, pace=0.7), str(tmp_path / "root"), raylets.address)
-    until(begun(traces, 0), "the first shard")
+    signals = Scripted.of(traces, {(1, 0): "wait"})
+    driver = drive(signals, str(tmp_path / "root"), raylets.address)
+    until(begun(traces, 1), "the second shard")
     second = add_node(raylets)
     until(lambda: nodes(traces)[second.node_id], "a shard on the node that joined")
+    left = time.time()
     raylets.remove_node(first)
+    until(begun(traces, 1, 1), "the second shard on the node that joined")
     assert driver.ends()[0] == 0
-    made = nodes(traces)
-    assert set(made) == {first.node_id, second.node_id}
-    assert sum(attempts(traces).values()) <= SHARDS + 1  # what the leaving node was fitting
+    assert set(nodes(traces)) == {first.node_id, second.node_id}
+    assert attempts(traces) == once(s1=2)  # what the leaving node was fitting
     assert shards(Store(str(tmp_path / "root"))) == undisturbed
-    tell("a node joins in the middle, another is drained", traces)
+    tell("a node joins in the middle, another leaves", traces, left, "1-1")
 
 
 def test_a_killed_driver_takes_its_ray_along_and_the_same_command_continues(

@@ -28,6 +28,7 @@ from training.tracking import Tracking
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, generate
 
 EPOCHS, STEPS = 80, 320  # 84 training networks in batches of 21
+HOLD = STEPS // 2  # where a training waits until the test has struck
 FIT = Fit((2, 6, 5, 1), w0=3.0, init="paper", steps=20, learning_rate=0.01)
 SIGNALS = Digits().load().limited(60)
 RECIPE = Recipe.of("slow", Digits(), SIGNALS, Zoo(FIT, Split(70, 15, 15), 2, rows_per_shard=128))
@@ -50,7 +51,7 @@ class Training_:
 
     @property
     def job(self) -> Job:
-        network: Any = Slow(folder=str(self.traces))
+        network: Any = Slow(folder=str(self.traces), hold=HOLD)
         settings = Training(epochs=EPOCHS, batch_size=21)
         return Job("slow", "slow", network, settings, 0, RECIPE.folder)
 
@@ -59,6 +60,10 @@ class Training_:
         folder = self.folder / "traces"
         folder.mkdir(exist_ok=True)
         return folder
+
+    def go(self) -> None:
+        """Let it end: without, it waits in the middle."""
+        Path(f"{self.traces}.go").touch()
 
     def start(self, where: str = "ray", workers: int = 1) -> subprocess.Popen[str]:
         file = self.folder / "jobs.pickle"
@@ -114,7 +119,7 @@ def training(tmp_path: Path) -> Iterator[Train]:
                 process.communicate()
 
 
-def ends(process: subprocess.Popen[str], seconds: float = 180) -> str:
+def ends(process: subprocess.Popen[str], seconds: float = 400) -> str:
     """What a process said that must end well."""
     _, said = process.communicate(timeout=seconds)
     assert process.returncode == 0, said
@@ -135,6 +140,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
     generate(store, RECIPE, SIGNALS, LocalEngine())
     tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "u", folder / "mlartifacts")
     one = Training_(folder, store.root, tracking.with_parent("u", "u", {}, ""), [])
+    one.go()
     run_locally(store, [one.job], one.tracking, lambda *_: None)
     return one.weights()
 
@@ -177,8 +183,9 @@ LOST = "nothing: no epoch, the same weights"
 def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -> None:
     one = training()
     process = one.start(workers=2)
-    until(lambda: checkpointed(one), "a checkpoint")
+    until(lambda: steps(one.traces) >= 2 * HOLD and checkpointed(one), "half of the steps")
     workers_of(process)[0].send_signal(signal.SIGKILL)
+    one.go()
     killed, before = time.time(), steps(one.traces)
     ends(process)
     assert steps(one.traces) - before < 2 * STEPS  # they went on, not from the start
@@ -192,8 +199,9 @@ def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -
 def test_a_killed_command_without_ray(training: Train, undisturbed: Any, tell: Tell) -> None:
     one = training()
     process = one.start("plain")
-    until(lambda: steps(one.traces) > STEPS // 4, "some epochs")
+    until(lambda: steps(one.traces) >= HOLD, "half of the steps")
     kill(process)
+    one.go()
     before, again = steps(one.traces), time.time()
     ends(one.start("plain"))
     assert steps(one.traces) - before < STEPS  # it went on, not from the start
@@ -215,8 +223,9 @@ def test_a_killed_driver_with_everything_on_s3(
     S3FileSystem.clear_instance_cache()
     one = training(root="s3://zoo/training")
     process = one.start()
-    until(lambda: checkpointed(one), "a checkpoint")
+    until(lambda: steps(one.traces) >= HOLD and checkpointed(one), "half of the steps")
     kill(process)
+    one.go()
     before, again = steps(one.traces), time.time()
     ends(one.start())
     assert steps(one.traces) - before < STEPS  # it went on, not from the start
@@ -244,8 +253,9 @@ def test_mlflow_gone_for_a_while_loses_nothing(
         process = one.start("plain")
         until(lambda: steps(one.traces) > 20, "some epochs")
         server.kill()
+        one.go()
         down = steps(one.traces)
-        until(lambda: steps(one.traces) > down + 40, "more epochs without MLflow")
+        until(lambda: steps(one.traces) > down + 40, "ten more epochs without MLflow")
         server.start()
         said = ends(process)
         assert "the training goes on" in said
