@@ -221,7 +221,7 @@ def least(call: Callable[[], object], rounds: int = 30) -> float:
 
 
 def sweep(quick: bool) -> dict[str, list[tuple[int, float]]]:
-    """Microseconds per step, network and thousand weights times points, along each axis."""
+    """Milliseconds per step and network of the compiled fit, along each axis."""
     found: dict[str, list[tuple[int, float]]] = {"members": [], "points": [], "width": []}
     run = execution("compiled")
     for members in (1, 4, 16, 64, 256):
@@ -254,6 +254,8 @@ def plot(found: dict[str, list[tuple[int, float]]], file: str) -> None:
         slope = {"members": 0, "points": 1, "width": 2}[axis]
         ax.loglog(n, ms[-1] * (n / n[-1]) ** slope, ":", color="gray", label=f"slope {slope}")
         ax.set(xlabel=axis, ylabel="ms per step and network")
+        if axis == "members":  # else the noise would fill the height
+            ax.set_ylim(ms.mean() / 10, ms.mean() * 10)
         ax.legend()
     figure.suptitle("Compiled fit, 2-32-32-1 on 784 points but for what varies; one core")
     figure.savefig(file, dpi=110)
