@@ -1,11 +1,17 @@
 """What tracking costs a training, and whether anything is lost when 200 trials log at once.
 
-    python benchmarks/tracking.py cost
+    python benchmarks/tracking.py cost [--rounds 5]
+    python benchmarks/tracking.py thread
     python benchmarks/tracking.py trials [--trials 200] [--server URL]
 
 ``cost``: the same training of a DWSNet with tracking into an SQLite file and without any, on one
-thread, in rounds that alternate; the ratio is that of the time from the first epoch to the last.
-What is paid once per run, to begin it and to end it with its model, is told beside it.
+thread, in rounds that alternate. Told are the ratios of the time from the first epoch to the last
+and of the process's CPU time in it, and, since both are disturbed by other programs, the share of
+that CPU time which the thread that writes has used. What is paid once per run, to begin it and to
+end it with its model, is told beside them.
+
+``thread``: the CPU time of the thread that writes, while four epochs a second come in from one that
+sleeps between them: a share of one core, which other programs on the machine hardly change.
 
 ``trials``: threads of a few processes, each a run of 20 epochs, all at once into one SQLite file or
 one server; afterwards every metric of every epoch of every run is read again and compared.
@@ -20,8 +26,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
@@ -38,7 +48,7 @@ from training.results import Job, Result  # noqa: E402
 from training.tracked_models import TrackedModel  # noqa: E402
 from training.tracking import Tracking  # noqa: E402
 
-ROUNDS, EPOCHS, NETWORKS = 5, 20, 4096
+EPOCHS, NETWORKS = 20, 1024
 PROCESSES, TRIAL_EPOCHS = 10, 20
 
 
@@ -48,6 +58,22 @@ def fresh(folder: Path, server: str | None) -> Tracking:
     artifacts = None if server else folder / "mlartifacts"
     name = f"benchmark-{time.time_ns()}"
     return Tracking.connect(uri, name, artifacts).with_parent(name, name, {}, "")
+
+
+def thread() -> None:
+    """Print what share of a core writing takes."""
+    names = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        tracking = fresh(Path(folder), None)
+        for number in range(2):
+            run = tracking.child(trial_job(number), {"url": "memory", "members": 1})
+            before, start = writing(), time.perf_counter()
+            for epoch in range(1, 81):
+                run.epoch(epoch, {**dict.fromkeys(names, 1.0), "networks_per_second": 1.0})
+                time.sleep(0.25)
+            cpu, wall = writing() - before, time.perf_counter() - start
+            print(f"{cpu:.3f} s of CPU in {wall:.1f} s: {cpu / wall:.2%} of a core", flush=True)
+            run.leave()
 
 
 def networks() -> WeightData:
@@ -61,45 +87,56 @@ def networks() -> WeightData:
     return WeightData(space, theta, target, torch.arange(NETWORKS), rows, 10, 0)
 
 
-def cost() -> None:
-    """Print the table of what tracking costs."""
+def cost(rounds: int) -> None:
+    """Print what tracking costs."""
     torch.set_num_threads(1)
     data, network = networks(), DwsNetwork(hidden_channels=32, layers=4)
     settings = loop.Training(epochs=EPOCHS)
-    ratios, begins, ends, seconds = [], [], [], []
+    times, shares, begins, ends = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         tracking = fresh(Path(folder), None)
         loop.train(network, data, loop.Training(epochs=1), 0)  # warm
-        for number in range(ROUNDS):
-            plain = timed(network, data, settings, None)[0]
+        for number in range(rounds):
             job = Job("benchmark", "dwsnet", network, settings, number, "zoos/random-00000000")
-            start = time.perf_counter()
-            run = tracking.child(job, {"url": "memory", "members": NETWORKS})
-            begins.append(time.perf_counter() - start)
-            tracked, outcome = timed(network, data, settings, run)
-            start = time.perf_counter()
+            plain, _ = timed(lambda: loop.train(network, data, settings, 0))
+            begin, run = timed(partial(tracking.child, job, {"url": "memory", "members": NETWORKS}))
+            on_epoch = run.epoch
+            tracked, outcome = timed(
+                lambda tell=on_epoch: loop.train(network, data, settings, 0, None, tell)
+            )
+            shares.append(writing() / tracked[1])
             model = TrackedModel(outcome.model, data.theta, b"")
-            run.finish(Result(1, 1, outcome.history, {}, [], 0, 1), model)
-            ends.append(time.perf_counter() - start)
-            ratios.append(tracked / plain)
-            seconds.append(plain / EPOCHS)
-    print(f"{EPOCHS} epochs of {statistics.median(seconds):.2f} s, {ROUNDS} rounds")
-    told = f"median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}"
-    print(f"with tracking / without   {told}")
-    print(f"once per run: to begin    {statistics.median(begins):.2f} s")
-    print(f"once per run: to end      {statistics.median(ends):.2f} s, the model with it")
+            result = Result(1, 1, outcome.history, {}, [], 0, 1)
+            end, _ = timed(partial(run.finish, result, model))
+            times.append((plain, tracked))
+            begins.append(begin)
+            ends.append(end)
+            print(
+                f"  round {number + 1}: {plain[0]:.1f} s without, {tracked[0]:.1f} s with",
+                flush=True,
+            )
+    print(f"{EPOCHS} epochs of {statistics.median(p[0] for p, _ in times) / EPOCHS:.2f} s")
+    for i, what in enumerate(("time", "CPU time")):
+        ratios = [tracked[i] / plain[i] for plain, tracked in times]
+        told = f"median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+        print(f"{what} with tracking / without: {told}")
+    print(f"CPU time of the writing thread / of the process: {statistics.median(shares):.4f}")
+    for what, found in (("begin", begins), ("end (its model is logged)", ends)):
+        wall, cpu = (statistics.median(f[i] for f in found) for i in (0, 1))
+        print(f"to {what} a run, once: {wall:.2f} s, {cpu:.2f} s of CPU")
 
 
-def timed(network: DwsNetwork, data: WeightData, settings: loop.Training, run: object) -> tuple:
-    """Seconds of a training, and what came of it."""
+def writing() -> float:
+    """CPU seconds of the thread that writes metrics, so far."""
+    (thread,) = [t for t in threading.enumerate() if t.name.startswith("metrics-")]
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
 
-    def nothing(epoch: int, record: dict[str, float]) -> None:
-        pass
 
-    tell = nothing if run is None else run.epoch
-    start = time.perf_counter()
-    outcome = loop.train(network, data, settings, 0, None, tell)
-    return time.perf_counter() - start, outcome
+def timed(action: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
+    """Seconds and CPU seconds of something, and what it gives."""
+    start, cpu = time.perf_counter(), time.process_time()
+    given = action()
+    return (time.perf_counter() - start, time.process_time() - cpu), given
 
 
 def trials(count: int, server: str | None) -> None:
@@ -142,12 +179,15 @@ def trials(count: int, server: str | None) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["cost", "trials"])
+    parser.add_argument("what", choices=["cost", "thread", "trials"])
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--server", metavar="URL", help="an MLflow server instead of SQLite")
     given = parser.parse_args()
     if given.what == "cost":
-        cost()
+        cost(given.rounds)
+    elif given.what == "thread":
+        thread()
     else:
         trials(given.trials, given.server)
 

@@ -66,10 +66,11 @@ def _lead(run: Run, row: Row) -> str:
     task = run.config.task_or_default
     main, unit = task.main, task.main.unit and f" {task.main.unit}"
     seeds = len(row.validation)
+    over = f"mean ± std over {seeds} seeds" if seeds > 1 else "one seed"
     return (
         f'<p class="lead">Best on validation networks: <strong>{escape(row.name)}</strong>, test '
-        f"{escape(main.title)} {main.text(row.test[main.name])}{unit} (mean ± std over "
-        f"{seeds} seed{'s' if seeds > 1 else ''}; the test split was used once per model).</p>"
+        f"{escape(main.title)} {main.text(row.test[main.name])}{unit} ({over}; "
+        "the test split was used once per model).</p>"
     )
 
 

@@ -21,6 +21,7 @@ from zoo_gen import TrackingError
 
 KEY = "dwszoo.key"
 PARENT = "mlflow.parentRunId"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page shows training first
 PARAMS_PER_CALL = 100  # MLflow's own limit
 
 
@@ -55,7 +56,7 @@ class Tracking:
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 location = artifacts.as_uri() if isinstance(artifacts, Path) else artifacts
-                return cls(uri, client.create_experiment(experiment, location))
+                return cls(uri, client.create_experiment(experiment, location, KIND))
             if found.lifecycle_stage != "active":
                 raise TrackingError(
                     f"the MLflow experiment {experiment!r} in {shown(uri)} was deleted; restore it "

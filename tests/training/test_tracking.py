@@ -70,8 +70,16 @@ def test_a_run_says_whose_code_made_it_and_where(trained) -> None:
     assert child.data.tags["zoo_hash"] == child.inputs.dataset_inputs[0].dataset.digest
 
 
+def test_mlflow_is_told_that_models_are_trained_here(trained) -> None:
+    _, tracking, client, _ = trained
+    tags = client.get_experiment(tracking.experiment).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_a_file_below_anothers_checkout_has_no_commit(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
     (tmp_path / "installed.py").write_text("")
     assert git_tags(tmp_path / "installed.py") == {}
 
