@@ -53,7 +53,7 @@ def main() -> None:
         source = Idx(path=options.mnist)
         signals = source.load().limited(options.networks)
     fit = Fit((2, 32, 32, 1), init="paper", steps=options.steps)
-    zoo = Zoo(fit, Split(0.8, 0.1, 0.1), rows_per_shard=256)
+    zoo = Zoo(fit, Split(8, 1, 1), rows_per_shard=256)
     recipe = Recipe.of("overhead", source, signals, zoo)
     print(f"{recipe.members:,} networks of {options.steps} steps in {recipe.shards} shards")
     plain = dict(RUNS)
