@@ -112,9 +112,12 @@ def _ranges(node: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         yield path, node
         return
     _refuse_misspelt(node, path)
-    kind = node.get("kind") if path == ("zoo", "fit") else None
+    # of every kind but a siren's, so that one that is misspelt is told, and not its ranges
+    drawn = (
+        HYPERPARAMETERS if path == ("zoo", "fit") and node.get("kind", "siren") != "siren" else ()
+    )
     for key, entry in node.items():
-        if kind == "classifier" and key in HYPERPARAMETERS and not _has_default(entry):
+        if key in drawn and not _has_default(entry):
             continue  # drawn for each network of the zoo
         yield from _ranges(entry, (*path, key))
 

@@ -49,6 +49,7 @@ def scheduler(
     return _Population(
         time_attr=EPOCH,
         perturbation_interval=settings.interval,
+        synch=True,  # members wait for each other: who is compared does not depend on who is quick
         perturbation_factors=(PERTURBED, 1 / PERTURBED),
         resample_probability=DRAWN_ANEW,
         require_attrs=False,

@@ -187,6 +187,8 @@ class _Watcher(tune.Callback):
 
     def _end(self, trial: Any, status: Any, reason: str = "") -> None:
         number = trial.config[TRIAL]["number"]
+        if self.plan.trials[number].ended:  # a worker that dies after its last epoch ends it twice
+            return
         records = sorted(self.records.pop(number, {}).items())
         curve = tuple((e, float(r[self.objective.metric])) for e, r in records)
         known = self.plan.trials[number]

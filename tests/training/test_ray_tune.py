@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from training.data import WeightData
 from training.ray_trial import Bench
-from training.ray_tune import search
+from training.ray_tune import EPOCH, LAST, RECORD, TRIAL, _Watcher, search
 from training.results import Job
 from training.tuning.ledger import Ledger, Trial
 from training.tuning.plan import Plan
@@ -206,3 +207,21 @@ def test_trials_that_want_the_same_zoo_make_it_once(
     published = (tmp_path / "published").read_text().splitlines()
     shards = [path for path in published if path.endswith(".parquet")]
     assert len(shards) == len(set(shards)) == 2 + 4
+
+
+def test_an_end_that_tune_tells_twice_counts_once(root: Store, request: Any) -> None:
+    plan = Plan(
+        Ledger(root, f"searches/{request.node.name}"), Sampler(SPACE, ACCURACY, False, 0), 2
+    )
+    told: list[Trial] = []
+    watcher = _Watcher(plan, ACCURACY, lambda trial, records: told.append(trial), lambda: None)
+    trial = plan.next()
+    assert trial is not None
+    result = {EPOCH: 1, RECORD: {"val_accuracy": 0.5}, LAST: True}
+    ray_trial = SimpleNamespace(
+        config={TRIAL: {"number": trial.number, "params": trial.params}}, last_result=result
+    )
+    watcher.on_trial_result(1, [], ray_trial, result)
+    watcher.on_trial_complete(1, [], ray_trial)
+    watcher.on_trial_error(1, [], ray_trial)
+    assert [(t.status, t.curve) for t in told] == [("done", ((1, 0.5),))]
