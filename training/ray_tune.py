@@ -66,10 +66,12 @@ def search(
 
     Raises:
         EngineError: Ray Tune itself failed.
+        DwszooError: what the ledger or the tracking raise as a trial ends.
     """
     place = f"{bench.folder}/ray"
     bench.store.remove(place)
     path, filesystem = storage(bench.store, place)
+    watcher = _Watcher(plan, bench.objective, told, progress)
     with _quiet():
         try:
             tune.run(
@@ -82,8 +84,8 @@ def search(
                 reuse_actors=bench.workers == 1,
                 max_failures=MAX_DEATHS,
                 raise_on_failed_trial=False,
-                callbacks=[_Watcher(plan, bench.objective, told, progress)],
-                stop=_Clock(plan),
+                callbacks=[watcher],
+                stop=_Clock(plan, watcher),
                 checkpoint_config=tune.CheckpointConfig(
                     num_to_keep=STATES_KEPT if bench.population else None
                 ),
@@ -95,6 +97,8 @@ def search(
             raise EngineError(f"Ray Tune failed: {str(error).strip().splitlines()[-1]}") from error
         finally:
             plan.note_time(force=True)
+    if watcher.failure is not None:
+        raise watcher.failure
     bench.store.remove(place)
 
 
@@ -154,6 +158,8 @@ class _Watcher(tune.Callback):
         self.plan, self.objective, self.told, self.progress = plan, objective, told, progress
         self.records: dict[int, dict[int, dict[str, float]]] = {}
         self.began: dict[int, float] = {}
+        # Tune would take it for the trial's own, and train that again
+        self.failure: Exception | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.plan.note_time()
@@ -187,21 +193,25 @@ class _Watcher(tune.Callback):
 
     def _end(self, trial: Any, status: Any, reason: str = "") -> None:
         number = trial.config[TRIAL]["number"]
-        if self.plan.trials[number].ended:  # a worker that dies after its last epoch ends it twice
+        # Tune may end a trial twice; after a failure, those that run are to go on next time
+        if self.plan.trials[number].ended or self.failure is not None:
             return
         records = sorted(self.records.pop(number, {}).items())
         curve = tuple((e, float(r[self.objective.metric])) for e, r in records)
         known = self.plan.trials[number]
         seconds = known.seconds + time.monotonic() - self.began.pop(number, time.monotonic())
         ended = replace(known, status=status, curve=curve, seconds=seconds, reason=reason)
-        self.told(self.plan.end(ended), [record for _, record in records])
+        try:
+            self.told(self.plan.end(ended), [record for _, record in records])
+        except Exception as error:
+            self.failure = error
 
 
 class _Clock(tune.Stopper):
-    """Ends each trial at its next epoch when the search's minutes are over."""
+    """Ends each trial at its next epoch when the search's minutes are over, all after a failure."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, watcher: _Watcher) -> None:
+        self.plan, self.watcher = plan, watcher
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes down what it was given, and nobody reads that."""
@@ -211,8 +221,8 @@ class _Clock(tune.Stopper):
         return self.plan.late
 
     def stop_all(self) -> bool:
-        """Never: that would not tell the watcher."""
-        return False
+        """After a failure alone: it does not tell the watcher."""
+        return self.watcher.failure is not None
 
 
 @contextmanager

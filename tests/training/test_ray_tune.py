@@ -21,7 +21,7 @@ from training.tuning.sampler import Sampler
 from training.tuning.settings import Objective, Tuning
 from training.tuning.space import Dimension, Params, Range, Space
 from training.tuning.work import Work
-from zoo_gen import ConfigError, Digits, Recipe, Signals, Store, TrainingError
+from zoo_gen import ConfigError, Digits, Recipe, Signals, StorageError, Store, TrainingError
 from zoo_gen.recipe import Fit, Split, Zoo
 
 ACCURACY = Objective("val_accuracy", greater=True)
@@ -225,3 +225,15 @@ def test_an_end_that_tune_tells_twice_counts_once(root: Store, request: Any) -> 
     watcher.on_trial_complete(1, [], ray_trial)
     watcher.on_trial_error(1, [], ray_trial)
     assert [(t.status, t.curve) for t in told] == [("done", ((1, 0.5),))]
+
+
+def test_an_end_that_cannot_be_kept_ends_the_search_with_its_reason(
+    searches: Searches, job: Any
+) -> None:
+    def full(trial: Trial, records: list[dict[str, float]]) -> None:
+        raise StorageError("the disk is full")
+
+    searches._tell = full  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="the disk is full"):
+        searches(Rates(job()), Tuning(method="random", trials=50))
+    assert len(Ledger(searches.root, searches.folder).read()) < 50
