@@ -1,6 +1,7 @@
 # make demo    set everything up, then run the digits from images to a tracked table
 # make test    set everything up, then lint, types and tests
 # make lint    format, lint and types alone
+# make docs    the documentation, into site/index.html; a broken link or an undocumented name fails
 # make bench   the measurements that the README quotes
 # make mlflow-server   an MLflow server on port 5000, its runs in PostgreSQL (PORT=, DATA=)
 #
@@ -14,7 +15,7 @@ SWIFT := .venv/swift/.set-up
 PORT ?= 5000
 DATA ?= dwszoo-data/mlflow-server
 
-.PHONY: demo test lint bench mlflow-server setup clean
+.PHONY: demo test lint docs bench mlflow-server setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
@@ -26,6 +27,9 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(SETUP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/fitting.py
@@ -49,4 +53,4 @@ $(SWIFT): Makefile
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

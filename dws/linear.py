@@ -202,6 +202,7 @@ class EquivariantLinear(nn.Module):
         return shaped
 
     def extra_repr(self) -> str:
+        """The space and the sizes, for `print`."""
         to = "" if self.target is self.space else f" to {self.target}"
         return f"{self.space}{to}, {self.in_channels} -> {self.out_channels}, pool={self.pool}"
 
@@ -251,6 +252,7 @@ class InvariantLinear(nn.Module):
         return out
 
     def extra_repr(self) -> str:
+        """The space and the sizes, for `print`."""
         return f"{self.space}"
 
 

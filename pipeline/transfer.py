@@ -27,7 +27,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
     metavar="A,B,C",
     help="Shares of train, val and test where the source has no split.",
 )
-@click.option("--split-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--split-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the order in which signals are dealt to those splits.",
+)
 @click.option(
     "--split-at",
     metavar="A,B",

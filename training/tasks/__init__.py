@@ -13,6 +13,7 @@ from training.tasks.regress import Regress
 from training.tasks.retrieve import Retrieve
 
 AnyTask = Classify | Regress | Contrast | Adapt | PredictAccuracy | Edit | Retrieve
+"""Every task that a config can name."""
 
 __all__ = [
     "Adapt",

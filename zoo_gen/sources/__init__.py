@@ -16,6 +16,7 @@ from zoo_gen.sources.parquet import Parquet
 from zoo_gen.sources.shapes import Shapes
 
 AnySource = Digits | Idx | Folder | Parquet | NumpyArrays | Sine | Sines | Shapes | Meshes
+"""Every source that a config can name."""
 
 __all__ = [
     "AnySource",

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from zoo_gen.errors import ConfigError, SourceError
 
 Part = Literal["train", "test", ""]
+"""The part of its source that a signal belongs to; none where the source has no parts."""
+
 Column = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
