@@ -197,20 +197,24 @@ def inspect(
 @cli.command()
 @debug_option
 def configs() -> None:
-    """List the built-in configs.
+    """List the built-in configs, and what other packages add to configs.
 
     \b
     dwszoo configs
     """
     import yaml
 
-    from pipeline.config import built_in
+    from pipeline.built_in import built_in
+    from pipeline.config import plugins
 
     known = built_in()
     for name, file in known.items():
         description = yaml.safe_load(file.read_text())["description"]
         click.echo(f"{name:<{max(map(len, known))}}  {description}")
     click.echo(f"\nfiles: {next(iter(known.values())).parent}")
+    for plugin in plugins():
+        if not plugin.problem:
+            click.echo(f"plug-in: {plugin}")
 
 
 cli.add_command(report_of(run, _run))

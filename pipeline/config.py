@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import typing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from pipeline.built_in import built_in
+from pipeline.kind_of import KindOf, refuse_unknown_keys
 from pipeline.messages import explain, nearest
 from pipeline.search_space import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
-from training.augmentation import Augmentation
 from training.loop import Training
-from training.models import AnyNetwork
-from training.tasks import AnyTask, Classify
+from training.models import NETWORKS, Network
+from training.tasks import TASKS, Classify, Task
 from training.tuning.settings import Tuning
 from training.tuning.space import Space
-from zoo_gen import AnySource, Classifier, Cnn, ConfigError, Draw, Fit, Mlp, Split, Zoo
+from zoo_gen import SOURCES, ConfigError, Source, Zoo
+from zoo_gen.kinds import Plugin
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
@@ -38,7 +39,7 @@ class Model:
         published: a result of others to show beside it, as text with its source.
     """
 
-    network: Annotated[AnyNetwork, Discriminator("kind")]
+    network: Annotated[Network, KindOf(NETWORKS)]
     training: Training
     published: str = ""
 
@@ -78,9 +79,9 @@ class Config:
 
     name: str
     description: str
-    source: Annotated[AnySource | ZooPath, Discriminator("kind")]
+    source: Annotated[Source | ZooPath, KindOf(SOURCES, ZooPath)]
     zoo: Zoo | None = None
-    task: Annotated[AnyTask, Discriminator("kind")] | None = None
+    task: Annotated[Task, KindOf(TASKS)] | None = None
     models: dict[str, Model] = field(default_factory=dict)
     train_on: tuple[int, ...] = ()
     zoo_of: str = ""
@@ -114,37 +115,9 @@ class Config:
             raise ConfigError("zoo: missing; it has no default")
 
     @property
-    def task_or_default(self) -> AnyTask:
+    def task_or_default(self) -> Task:
         """The task, where none is named the class in the column ``label``."""
         return Classify() if self.task is None else self.task
-
-
-# the floors below stay free of pydantic; here their dataclasses are told to refuse unknown keys
-for _cls in (
-    Config,
-    Model,
-    TrackingOptions,
-    Tuning,
-    Zoo,
-    Fit,
-    Classifier,
-    Mlp,
-    Cnn,
-    Draw,
-    Split,
-    *typing.get_args(AnySource),
-    ZooPath,
-    *typing.get_args(AnyTask),
-    *typing.get_args(AnyNetwork),
-    Training,
-    Augmentation,
-):
-    _cls.__pydantic_config__ = ConfigDict(extra="forbid")
-
-
-def built_in() -> dict[str, Path]:
-    """Name -> file of the configs that come with the package."""
-    return {file.stem: file for file in sorted((Path(__file__).parent / "configs").glob("*.yaml"))}
 
 
 def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> tuple[Config, str]:
@@ -217,8 +190,15 @@ def checked(raw: dict[str, Any]) -> Config:
         raise ConfigError("; ".join(filter(None, told))) from error
 
 
+def plugins() -> list[Plugin]:
+    """What other packages offer for configs, those that cannot be used too."""
+    _adapter()  # which finds out
+    return [plugin for kinds in (SOURCES, TASKS, NETWORKS) for plugin in kinds.plugins]
+
+
 @cache
 def _adapter() -> TypeAdapter[Config]:
+    refuse_unknown_keys(Config)
     return TypeAdapter(Config)
 
 

@@ -9,11 +9,15 @@ import typing
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from zoo_gen import Draw
+from pipeline.kind_of import hints
+from training.models import NETWORKS
+from training.tasks import TASKS
+from zoo_gen import SOURCES, Draw
 
 WORDS = {float: "number", int: "whole number", str: "word", types.NoneType: "null"}
 DRAW = "a draw such as {log_uniform: [0.01, 1]}"
 DRAWN = {"choice": "a list of numbers or words"}  # the others are ranges
+KINDS = {"source": SOURCES, "task": TASKS, "network": NETWORKS}
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -39,7 +43,7 @@ def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = [f.name for f in fields(owner)] if owner else []
         return f"{key}: unknown key{nearest(str(path[-1]), known)}; allowed: {', '.join(known)}"
-    if kind in ("missing", "missing_argument") and not _words(_hints(owner).get(path[-1])):
+    if kind in ("missing", "missing_argument") and not _words(hints(owner).get(path[-1])):
         return f"{key}: missing; it has no default"
     if kind == "value_error":
         return f"{key}.{error['ctx']['error']}" if key else str(error["ctx"]["error"])
@@ -48,10 +52,14 @@ def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
         allowed = context.get("expected_tags", "").replace("'", "")
         tag = str(context.get("tag", "nothing"))
         hint = nearest(tag, allowed.split(", "))
+        kinds = KINDS.get(str(path[-1]))
+        problem = kinds.problem(tag) if kinds is not None else ""
+        if problem:
+            return f"{key}.kind: got {tag}; {problem}"
         return f"{key}.kind: got {tag}{hint}; allowed: {allowed or 'a kind is needed'}"
     if kind == "literal_error":
         return f"{key}: got {got!r}, expected {error['ctx']['expected']}"
-    words = _words(_hints(owner).get(path[-1]))
+    words = _words(hints(owner).get(path[-1]))
     if owner is Draw:
         words = DRAWN.get(path[-1], "[least, most], two numbers")
     if words:
@@ -80,11 +88,11 @@ def _locate(loc: list[Any], root: Any) -> tuple[list[Any], Any]:
             continue
         options = [h for h in _options(hint) if is_dataclass(h)]
         if len(options) > 1:
-            hint = next(o for o in options if typing.get_args(_hints(o)["kind"])[0] == part)
+            hint = next(o for o in options if typing.get_args(hints(o)["kind"])[0] == part)
             continue
         if options:
             owner = options[0]
-            hint = _hints(owner).get(part) if i < len(loc) else None
+            hint = hints(owner).get(part) if i < len(loc) else None
         elif typing.get_origin(hint) is dict:
             hint = typing.get_args(hint)[1]
         elif _words(hint):  # what follows is an index or the kind that did not fit, no key
@@ -107,10 +115,6 @@ def _words(hint: Any) -> str:
     plain = [WORDS[h] for h in options if h in WORDS]
     both = [f"[{', '.join(WORDS[a] for a in typing.get_args(h))}]" for h in lists] + plain
     return " or ".join(both) if lists else ""
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
 
 
 def _options(hint: Any) -> list[Any]:

@@ -20,13 +20,13 @@ from training.loop import Training
 from training.mlflow_store import shown
 from training.results import Job
 from zoo_gen import (
-    AnySource,
     Classifier,
     ConfigError,
     Generated,
     LocalEngine,
     Recipe,
     Signals,
+    Source,
     Store,
     TrackingError,
     TrainingError,
@@ -119,7 +119,7 @@ class Run:
         return Recipe.of(config.zoo_of or config.name, source, self.signals, zoo, config.limit)
 
     @property
-    def _made(self) -> tuple[AnySource, Zoo]:
+    def _made(self) -> tuple[Source, Zoo]:
         """Signals and how networks are fitted to them."""
         source, zoo = self.config.source, self.config.zoo
         if isinstance(source, ZooPath) or zoo is None:

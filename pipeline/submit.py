@@ -139,7 +139,8 @@ def _work(config: str, passed: tuple[str, ...], upload: bool, options: dict[str,
     Raises:
         ConfigError: the config is wrong, means nothing on another machine, or tells a secret.
     """
-    from pipeline.config import built_in, load
+    from pipeline.built_in import built_in
+    from pipeline.config import load
     from pipeline.jobs import Work
 
     parsed, text = load(config, options["changes"], options["limit"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.config import Config, built_in, raw_config
+from pipeline.built_in import built_in
+from pipeline.config import Config, raw_config
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task

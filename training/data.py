@@ -16,7 +16,7 @@ from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
 from training.tasks import Classify, Task
 from training.units import units
-from zoo_gen import AnySource, ConfigError, TrainingError, ZooReader
+from zoo_gen import ConfigError, Source, TrainingError, ZooReader
 from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.recipe import SPLITS
 from zoo_gen.shards import Columns
@@ -82,7 +82,7 @@ class WeightData:
         yield from train[order].split(batch_size)
 
 
-def load(zoo: ZooReader, task: Task | None = None, source: AnySource | None = None) -> WeightData:
+def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None) -> WeightData:
     """Read a whole zoo once, checksums verified, into memory: 4 bytes for each weight.
 
     Args:

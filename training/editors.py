@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from dws import DWSNet, WeightSpace
 from training.models import (
-    AnyNetwork,
     DwsNetwork,
     Network,
-    StatisticsNetwork,
     UnchangedNetwork,
 )
 from zoo_gen import ConfigError
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from dws import Standardize
 
 
-def build_editor(network: AnyNetwork | Network, space: WeightSpace, w0: float | None) -> nn.Module:
+def build_editor(network: Network, space: WeightSpace, w0: float | None) -> nn.Module:
     """A fresh model that changes nothing yet.
 
     A DWSNet gives an equivariant change. The other networks give a vector as long as the weights,
@@ -40,13 +38,13 @@ def build_editor(network: AnyNetwork | Network, space: WeightSpace, w0: float | 
     """
     if isinstance(network, UnchangedNetwork):
         return Unchanged(space)
-    if isinstance(network, StatisticsNetwork):
-        raise ConfigError(
-            "network.kind: got statistics, but its answer is the same for any order of the "
-            "neurons and cannot say how each is to change; use dwsnet, mlp, inr2vec or transformer"
-        )
     if isinstance(network, DwsNetwork):
         return EquivariantEditor(network.build_equivariant(space, w0))
+    if network.invariant:
+        raise ConfigError(
+            f"network.kind: got {network.kind}, but its answer is the same for any order of the "
+            "neurons and cannot say how each is to change; use dwsnet, mlp, inr2vec or transformer"
+        )
     return VectorEditor(network.build(space, space.size, w0))
 
 

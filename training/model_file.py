@@ -18,18 +18,17 @@ from torch import Tensor, nn
 from dws import WeightSpace
 from dws.align import align
 from training.data import Preparation, WeightData, canonical
-from training.models import AnyNetwork
+from training.models import NETWORKS
 from training.results import Job
-from training.tasks import AnyTask, Output
+from training.tasks import TASKS, Output, Task
 from zoo_gen import ConfigError, ModelError
 from zoo_gen.description import read_space, write_space
+from zoo_gen.kinds import Kinds
 from zoo_gen.recipe import hashed
 
 FORMAT = 1
 KEY = "dwszoo"
 REFERENCE = "aligned_to"  # a tensor that is none of the network's own
-NETWORKS: dict[str, Any] = {cls.kind: cls for cls in typing.get_args(AnyNetwork)}
-TASKS: dict[str, Any] = {cls.kind: cls for cls in typing.get_args(AnyTask)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class TrainedModel:
     name: str
     net: nn.Module
     space: WeightSpace
-    task: AnyTask
+    task: Task
     output: Output
     zoo: str
     w0: float | None = None
@@ -174,10 +173,11 @@ def _model(
     return TrainedModel(name, net.eval(), space, task, output, *kept)
 
 
-def _made(kinds: dict[str, Any], told: dict[str, Any]) -> Any:
+def _made(kinds: Kinds, told: dict[str, Any]) -> Any:
     """A typed description from plain data."""
     if told["kind"] not in kinds:
-        raise ConfigError(f"kind {told['kind']!r} is none of {', '.join(kinds)}")
+        problem = kinds.problem(told["kind"])
+        raise ConfigError(problem or f"kind {told['kind']!r} is none of {', '.join(kinds)}")
     cls = kinds[told["kind"]]
     hints, values = typing.get_type_hints(cls), {}
     for key, value in told.items():
@@ -188,7 +188,7 @@ def _made(kinds: dict[str, Any], told: dict[str, Any]) -> Any:
 
 
 def blank_data(
-    space: WeightSpace, task: AnyTask, classes: int, w0: float | None, activation: str | None
+    space: WeightSpace, task: Task, classes: int, w0: float | None, activation: str | None
 ) -> WeightData:
     """Two networks of zeros, for what needs to know of networks and not their weights."""
     two = torch.arange(2)

@@ -14,9 +14,9 @@ import torch
 
 from training.data import WeightData
 from training.loop import Outcome, Training
-from training.models import AnyNetwork
-from training.tasks import AnyTask, Classify
-from zoo_gen import AnySource, StorageError, Store
+from training.models import Network
+from training.tasks import Classify, Task
+from zoo_gen import Source, StorageError, Store
 from zoo_gen.recipe import hash8, hashed
 
 FORMAT = 1
@@ -42,14 +42,14 @@ class Job:
 
     config: str
     model: str
-    network: AnyNetwork
+    network: Network
     training: Training
     seed: int
     zoo: str
-    task: AnyTask = field(default_factory=Classify)
+    task: Task = field(default_factory=Classify)
     networks: int | None = None
     zoo_hash: str = ""
-    source: AnySource | None = None
+    source: Source | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

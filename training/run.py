@@ -16,10 +16,10 @@ from training import loop, model_file, results
 from training.data import Preparation, WeightData, canonical, load, prepare
 from training.loop import Checkpoints, State
 from training.results import Job, Result
-from training.tasks import AnyTask
+from training.tasks import Task
 from training.tracked_models import TrackedModel
 from training.tracking import ChildRun, Tracking
-from zoo_gen import AnySource, DwszooError, StorageError, Store, ZooReader, open_zoo
+from zoo_gen import DwszooError, Source, StorageError, Store, ZooReader, open_zoo
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
@@ -142,10 +142,10 @@ def job_data(store: Store, job: Job) -> tuple[WeightData, ZooReader]:
 def _job_data(
     store: Store,
     folder: str,
-    task: AnyTask,
+    task: Task,
     kind: Preparation,
     networks: int | None,
-    source: AnySource | None,
+    source: Source | None,
 ) -> tuple[WeightData, ZooReader]:
     if kind != "none":
         data, zoo = _job_data(store, folder, task, "none", networks, source)

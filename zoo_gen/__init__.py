@@ -17,7 +17,7 @@ from zoo_gen.errors import (
 from zoo_gen.generate import Generated, LocalEngine, generate
 from zoo_gen.recipe import Fit, Recipe, Split, Zoo
 from zoo_gen.sources import (
-    AnySource,
+    SOURCES,
     Digits,
     Folder,
     Idx,
@@ -28,12 +28,13 @@ from zoo_gen.sources import (
     Signals,
     Sine,
     Sines,
+    Source,
 )
 from zoo_gen.store import Store
 from zoo_gen.zoo import Network, ZooReader, open_zoo
 
 __all__ = [
-    "AnySource",
+    "SOURCES",
     "Classifier",
     "Cnn",
     "ConfigError",
@@ -58,6 +59,7 @@ __all__ = [
     "Signals",
     "Sine",
     "Sines",
+    "Source",
     "SourceError",
     "Split",
     "StorageError",

@@ -184,14 +184,24 @@ class Recipe:
 
 
 def hashed(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass, nested ones too, without those that the hash leaves out."""
+    """The fields of a dataclass, nested ones too, without those that the hash leaves out.
+
+    Raises:
+        ConfigError: a value of another kind than a config has, as a plug-in's class may have made.
+    """
     out: dict[str, Any] = {}
     for item in fields(value):
         entry, part = getattr(value, item.name), item.metadata.get("hash", True)
         if part is True or (part == UNLESS_DEFAULT and entry != item.default):
             nested = is_dataclass(entry) and not isinstance(entry, type)
             out[item.name] = hashed(entry) if nested else entry
-    plain: dict[str, Any] = json.loads(json.dumps(out))
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(out))
+    except TypeError as error:
+        raise ConfigError(
+            f"{type(value).__name__}: {error}, so it has no hash; fields are numbers, words, "
+            "true or false, tuples of them, or dataclasses"
+        ) from error
     return plain
 
 

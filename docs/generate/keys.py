@@ -15,6 +15,7 @@ import griffe
 
 from generate.units import UNITS
 from pipeline.config import Config
+from pipeline.kind_of import hints as hints_of
 from zoo_gen import Draw
 
 WORDS = {
@@ -45,7 +46,7 @@ def _part(
     """Add the section of one dataclass, then those of the dataclasses in its fields."""
     if cls in told:
         return
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     kind = _kind(cls, hints)
     title = name or (f"{path}: {kind}" if kind else path)
     told[cls] = title

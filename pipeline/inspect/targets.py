@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from zoo_gen import AnySource, ConfigError, Signals, SourceError, ZooReader
+from zoo_gen import SOURCES, ConfigError, Signals, SourceError, ZooReader
 
-SOURCES: dict[str, Any] = {cls.kind: cls for cls in typing.get_args(AnySource)}
 OPTION = "--source PATH (where the signals lie) adds the targets"
 
 
@@ -61,8 +59,9 @@ def load_targets(zoo: ZooReader, path: str | None, console: Console) -> Targets:
         raise ConfigError(f"--source: signals of the kind {kind} lie nowhere; leave it out")
     if path is None and "path" in known:
         return Targets(None, f"Targets are not shown: {OPTION}.")
-    # a path in the recipe would be another person's word on what to open here
-    keys = {k: _tuple(v) for k, v in told.items() if k in known - {"kind", "path"}}
+    # a place in the recipe would be another person's word on what to open here
+    described = {f.name for f in fields(SOURCES[kind]) if f.metadata.get("hash", True)}
+    keys = {k: _tuple(v) for k, v in told.items() if k in described - {"kind", "path"}}
     if path is not None:
         keys["path"] = path
     try:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, built_in, load
+from pipeline.built_in import built_in
+from pipeline.config import Config, load
 from zoo_gen import ConfigError
 
 WRONG = {

@@ -1,6 +1,7 @@
 """The learning tasks, one file each. A config names one: ``task: {kind: classify, ...}``.
 
-A new task is a dataclass with a ``kind`` of its own, and one entry in `AnyTask`.
+A new task is a file with a `Task`, and a line in `TASKS`; or in another package an entry point of
+the group ``dwszoo.tasks`` (docs/extend-task.md).
 """
 
 from training.tasks.adapt import Adapt
@@ -9,15 +10,26 @@ from training.tasks.classify import Classify
 from training.tasks.contrast import Contrast
 from training.tasks.edit import Edit
 from training.tasks.predict_accuracy import PredictAccuracy
-from training.tasks.regress import Regress
+from training.tasks.regress import Regress, Values
 from training.tasks.retrieve import Retrieve
+from zoo_gen.kinds import Kinds
 
-AnyTask = Classify | Regress | Contrast | Adapt | PredictAccuracy | Edit | Retrieve
-"""Every task that a config can name."""
+TASKS = Kinds(
+    "dwszoo.tasks",
+    Task,
+    Classify,
+    Regress,
+    Contrast,
+    Adapt,
+    PredictAccuracy,
+    Edit,
+    Retrieve,
+)
+"""Every task that a config can name: kind -> class."""
 
 __all__ = [
+    "TASKS",
     "Adapt",
-    "AnyTask",
     "Classify",
     "Contrast",
     "Edit",
@@ -28,4 +40,5 @@ __all__ = [
     "Retrieve",
     "Targets",
     "Task",
+    "Values",
 ]

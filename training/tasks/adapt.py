@@ -12,9 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from dws import forward
 from training.editors import Unchanged, build_editor
-from training.models import AnyNetwork, FineTuneNetwork, Network, check_positive
+from training.models import FineTuneNetwork, Network, check_positive
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import AnySource, Classifier, ConfigError, Mlp, TrainingError, ZooReader
+from zoo_gen import Classifier, ConfigError, Mlp, Source, TrainingError, ZooReader
 from zoo_gen.classifiers import CORRUPTIONS, corrupt
 from zoo_gen.classifiers.runs import Images
 from zoo_gen.recipe import AnyFit
@@ -104,7 +104,7 @@ class Adapt(Task):
         if not isinstance(fit.network, Mlp):
             raise ConfigError("task: adapt changes MLPs; it does not know convolutions")
 
-    def context(self, zoo: ZooReader, columns: Columns, source: AnySource | None) -> Domain:
+    def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Domain:
         """The corrupted images."""
         self.check_fit(zoo.classifier if source is not None else None)
         assert source is not None
@@ -134,7 +134,7 @@ class Adapt(Task):
         """Changed weights of the same classifier."""
         return Output("weights", data.space.size)
 
-    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: WeightData) -> nn.Module:
         """A model that begins by changing nothing."""
         if isinstance(network, FineTuneNetwork):
             return FineTune(network, data)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from training.models import AnyNetwork, Network
-from zoo_gen import AnySource, ConfigError, ZooReader
+from training.models import Network
+from zoo_gen import ConfigError, Source, ZooReader
 from zoo_gen.recipe import AnyFit, hashed
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Task(ABC):
                 "which a zoo does not hold; use a config that makes its zoo"
             )
 
-    def context(self, zoo: ZooReader, columns: Columns, source: AnySource | None) -> Any:
+    def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Any:
         """What the task takes beside weights and targets; `WeightData.context`.
 
         Args:
@@ -195,7 +195,7 @@ class Task(ABC):
     def output(self, data: WeightData) -> Output:
         """What a model gives."""
 
-    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: WeightData) -> nn.Module:
         """A fresh model, from weights ``[m, size]`` to its output.
 
         Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from training.augmentation import Augmentation
-from training.models import AnyNetwork, Network, check_positive
+from training.models import Network, check_positive
 from training.tasks.base import Answers, Metric, Output
 from training.tasks.regress import Values, check_columns, errors
 from zoo_gen import ConfigError
@@ -74,7 +74,7 @@ class Contrast(Values):
         """An embedding."""
         return Output("embedding", self.embedding)
 
-    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network alone: an embedding has no unit."""
         self.check_space(data)
         return network.build(data.space, self.embedding, data.w0)

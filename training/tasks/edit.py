@@ -12,9 +12,9 @@ from torch.nn.functional import max_pool2d
 
 from dws import forward
 from training.editors import build_editor
-from training.models import AnyNetwork, Network, check_positive
+from training.models import Network, check_positive
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import AnySource, ConfigError, Fit, ZooReader
+from zoo_gen import ConfigError, Fit, Source, ZooReader
 from zoo_gen.recipe import AnyFit
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Edit(Task):
                 "of images, such as mnist"
             )
 
-    def context(self, zoo: ZooReader, columns: Columns, source: AnySource | None) -> Drawn:
+    def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Drawn:
         """The images of the source."""
         self.check_fit(zoo.fit if source is not None else None)
         assert source is not None
@@ -109,7 +109,7 @@ class Edit(Task):
         """Changed weights of the same network."""
         return Output("weights", data.space.size)
 
-    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: WeightData) -> nn.Module:
         """A model that begins by changing nothing."""
         return build_editor(network, data.space, data.w0)
 

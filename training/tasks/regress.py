@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.models import AnyNetwork, Network
+from training.models import Network
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task, finite
 from zoo_gen import ConfigError, TrainingError
 
@@ -52,7 +52,7 @@ class Values(Task):
         """A value for each column."""
         return Output("values", len(self.needs), self.needs)
 
-    def build(self, network: AnyNetwork | Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network, its answers scaled to the columns."""
         target = data.target[data.rows["train"]].double()
         net = network.build(data.space, len(self.needs), data.w0)

@@ -1,12 +1,13 @@
 """Where signals come from.
 
 A *source* is a small typed description (part of a config); ``load()`` turns it into `Signals`,
-which is all that generation sees. A new source is one dataclass with a ``kind`` of its own, and
-one entry in `AnySource`.
+which is all that generation sees. A new source is a file with a `Source`, and a line in `SOURCES`;
+or in another package an entry point of the group ``dwszoo.sources`` (docs/extend-source.md).
 """
 
+from zoo_gen.kinds import Kinds
 from zoo_gen.sources.arrays import NumpyArrays
-from zoo_gen.sources.base import Part, Signals, Source, proportional
+from zoo_gen.sources.base import Part, Signals, Source, function_signals, grid, proportional
 from zoo_gen.sources.folder import Folder
 from zoo_gen.sources.functions import Sine, Sines
 from zoo_gen.sources.idx import Idx
@@ -15,11 +16,23 @@ from zoo_gen.sources.meshes import Meshes
 from zoo_gen.sources.parquet import Parquet
 from zoo_gen.sources.shapes import Shapes
 
-AnySource = Digits | Idx | Folder | Parquet | NumpyArrays | Sine | Sines | Shapes | Meshes
-"""Every source that a config can name."""
+SOURCES = Kinds(
+    "dwszoo.sources",
+    Source,
+    Digits,
+    Idx,
+    Folder,
+    Parquet,
+    NumpyArrays,
+    Sine,
+    Sines,
+    Shapes,
+    Meshes,
+)
+"""Every source that a config can name: kind -> class."""
 
 __all__ = [
-    "AnySource",
+    "SOURCES",
     "Digits",
     "Folder",
     "Idx",
@@ -32,5 +45,7 @@ __all__ = [
     "Sine",
     "Sines",
     "Source",
+    "function_signals",
+    "grid",
     "proportional",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
-from zoo_gen.sources.base import Signals, existing
+from zoo_gen.sources.base import Signals, Source, existing
 from zoo_gen.sources.images import Images, images_with_labels
 from zoo_gen.sources.pictures import Framing, Stack
 
@@ -26,7 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class NumpyArrays:
+class NumpyArrays(Source):
     """Images ``[n, height, width]`` or ``[n, height, width, 1 or 3]``, and a class for each.
 
     uint8, or floating point in [0, 1] (kept as float32). The arrays are named ``images`` and

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,18 +84,25 @@ class Signals:
         )
 
 
-class Source(Protocol):
-    """A description of signals that can be loaded."""
+class Source(ABC):
+    """A description of signals that can be loaded: a frozen dataclass, part of a config.
+
+    All of its fields enter the zoo's hash, but those that only tell where the signals lie, such as
+    a ``path``: ``field(default="", metadata={"hash": False})``.
+
+    Attributes:
+        kind: the word that a config says.
+    """
 
     kind: str
 
+    @abstractmethod
     def load(self) -> Signals:
         """Read and check the signals.
 
         Raises:
             SourceError: something is missing or malformed; says which file and why.
         """
-        ...
 
 
 def function_signals(

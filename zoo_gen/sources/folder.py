@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from zoo_gen.errors import SourceError
-from zoo_gen.sources.base import Signals, existing
+from zoo_gen.sources.base import Signals, Source, existing
 from zoo_gen.sources.images import images_with_labels
 from zoo_gen.sources.pictures import Framing, Stack, decode
 
@@ -20,7 +20,7 @@ Labelled = list[tuple[Path, int]]
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(Source):
     """Pictures in a folder for each class, below ``train/`` and ``test/`` or not.
 
     Classes are numbered in the order of their folders' names (as numbers, if all names are).

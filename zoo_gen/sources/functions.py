@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_gen.errors import ConfigError
-from zoo_gen.sources.base import Column, Signals, at_least, function_signals
+from zoo_gen.sources.base import Column, Signals, Source, at_least, function_signals
 
 Range = tuple[float, float] | float
 """A number, or [low, high] to draw it from, uniformly."""
 
 
 @dataclass(frozen=True)
-class Sine:
+class Sine(Source):
     """Sines a sin(b x), the columns ``amplitude`` a and ``frequency`` b.
 
     Networks take x as it is, not scaled to [-1, 1], as in Navon et al. 2023. The first signals are
@@ -51,7 +51,7 @@ class Sine:
 
 
 @dataclass(frozen=True)
-class Sines:
+class Sines(Source):
     """Sums of sines a_1 sin(b_1 x) + ... + a_k sin(b_k x), the columns ``amplitude_1`` to ``_k``.
 
     Terms are in the order of their frequencies (the sum knows no other); else as `Sine`.

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
-from zoo_gen.sources.base import Signals, existing
+from zoo_gen.sources.base import Signals, Source, existing
 from zoo_gen.sources.images import images_with_labels
 
 
 @dataclass(frozen=True)
-class Idx:
+class Idx(Source):
     """The four IDX files of MNIST or a data set in its format (Fashion-MNIST, KMNIST, ...).
 
     Attributes:

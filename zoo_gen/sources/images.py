@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from zoo_gen.sources.base import Signals, grid
+from zoo_gen.sources.base import Signals, Source, grid
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Source):
     """scikit-learn's 1,797 real 8x8 digits (Alpaydin & Kaynak 1998); nothing to download."""
 
     kind: Literal["digits"] = "digits"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_gen.errors import ConfigError, SourceError
-from zoo_gen.sources.base import Signals, at_least, existing, function_signals, grid
+from zoo_gen.sources.base import Signals, Source, at_least, existing, function_signals, grid
 from zoo_gen.sources.folder import split_files
 from zoo_gen.sources.shapes import EDGE, Field
 
@@ -20,7 +20,7 @@ WHAT = "the directory that holds a folder of meshes for each class"
 
 
 @dataclass(frozen=True)
-class Meshes:
+class Meshes(Source):
     """Meshes in a folder for each class, below ``train/`` and ``test/`` or not, as `Folder`.
 
     Each is moved and scaled so that the ball around the middle of its bounding box that holds it

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoo_gen.errors import SourceError
-from zoo_gen.sources.base import Signals, existing
+from zoo_gen.sources.base import Signals, Source, existing
 from zoo_gen.sources.images import images_with_labels
 from zoo_gen.sources.pictures import Framing, Stack, decode
 
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(Source):
     """Encoded pictures in Parquet: ``img`` or ``image`` of type ``struct<bytes, path>``, a label.
 
     In a directory, files whose names begin with ``train`` and ``test`` are the parts; where there

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from zoo_gen.errors import ConfigError
-from zoo_gen.sources.base import Column, Signals, at_least, function_signals, grid
+from zoo_gen.sources.base import Column, Signals, Source, at_least, function_signals, grid
 from zoo_gen.sources.distance import PLANE, SOLID, Array
 
 EDGE = 0.95  # shapes keep this far from the middle at most: within the grid
@@ -16,7 +16,7 @@ Field = Literal["sdf", "occupancy"]
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Source):
     """Shapes of random place, size and turn on a grid over [-1, 1]^d; ``label`` is their kind.
 
     Columns are ``label``, the index in ``kinds`` (which take turns, so that classes are of one

@@ -1,0 +1,44 @@
+"""Models that a config can name: each a typed description that builds its network.
+
+A new model is a file with a `Network`, and a line in `NETWORKS`; or in another package an entry
+point of the group ``dwszoo.models`` (docs/extend-model.md).
+"""
+
+from training.models.base import Network, check_positive, check_share, check_widths
+from training.models.baselines import (
+    Inr2VecNetwork,
+    MlpNetwork,
+    StatisticsNetwork,
+    TransformerNetwork,
+)
+from training.models.dwsnet import DwsNetwork
+from training.models.references import FineTuneNetwork, UnchangedNetwork
+from zoo_gen.kinds import Kinds
+
+NETWORKS = Kinds(
+    "dwszoo.models",
+    Network,
+    DwsNetwork,
+    MlpNetwork,
+    Inr2VecNetwork,
+    TransformerNetwork,
+    StatisticsNetwork,
+    UnchangedNetwork,
+    FineTuneNetwork,
+)
+"""Every model that a config can name: kind -> class."""
+
+__all__ = [
+    "NETWORKS",
+    "DwsNetwork",
+    "FineTuneNetwork",
+    "Inr2VecNetwork",
+    "MlpNetwork",
+    "Network",
+    "StatisticsNetwork",
+    "TransformerNetwork",
+    "UnchangedNetwork",
+    "check_positive",
+    "check_share",
+    "check_widths",
+]
