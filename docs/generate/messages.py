@@ -1,0 +1,72 @@
+"""Every message of an error that the code can raise, as far as its text stands in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo_gen import errors
+
+ROOT = Path(__file__).parents[2]
+GAP = "…"  # what differs from one time to the next
+OURS = {name for name in vars(errors) if name.endswith(("Error", "CorruptShard"))}
+RAISED = OURS | {"UsageError", "Detached", "BadFile", "CannotServe", "Finding", "kind"}
+WHERE = {"dws": {"ValueError"}, "zoo_gen": RAISED, "training": RAISED, "pipeline": RAISED}
+WORDED = {"pipeline/messages.py": "explain"}  # a function that words errors for others
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message.
+
+    Attributes:
+        place: file and line.
+        text: what it says, with `GAP` for what is put in; None where none of it is written there.
+    """
+
+    place: str
+    text: str | None
+
+    def is_told_by(self, entry: str) -> bool:
+        """Whether an entry of the page, with gaps of its own, covers the whole message."""
+        pattern = ".*".join(re.escape(part) for part in entry.split(GAP))
+        return self.text is not None and bool(re.fullmatch(pattern, self.text, re.DOTALL))
+
+
+def messages() -> Iterator[Message]:
+    """All of them, file by file."""
+    for package, names in WHERE.items():
+        for file in sorted((ROOT / package).rglob("*.py")):
+            place = file.relative_to(ROOT).as_posix()
+            tree = ast.parse(file.read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and _name(node.func) in names and node.args:
+                    yield Message(f"{place}:{node.lineno}", _text(node.args[0]))
+                if isinstance(node, ast.FunctionDef) and node.name == WORDED.get(place):
+                    for end in (n for n in ast.walk(node) if isinstance(n, ast.Return)):
+                        if end.value is not None and _text(end.value):
+                            yield Message(f"{place}:{end.lineno}", _text(end.value))
+
+
+def entries(page: str) -> list[str]:
+    """The messages that a page explains: the code at the beginning of each item of a list."""
+    return [
+        e.strip() for e in re.findall(r"^- `` ?(.+?) ?``|^- `(.+?)`", page, re.M) for e in e if e
+    ]
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _text(value: ast.expr) -> str | None:
+    if isinstance(value, ast.Constant):
+        return str(value.value)
+    if isinstance(value, ast.JoinedStr):
+        return "".join(
+            GAP if isinstance(v, ast.FormattedValue) else _text(v) or "" for v in value.values
+        )
+    return None
