@@ -35,7 +35,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "training")]
+sys.path[:0] = [str(ROOT / "tests" / "training" / "tracking")]
 
 import torch  # noqa: E402
 from many_trials import record, trial_job  # noqa: E402
@@ -45,8 +45,8 @@ from training import loop  # noqa: E402
 from training.data import WeightData  # noqa: E402
 from training.models import DwsNetwork  # noqa: E402
 from training.results import Job, Result  # noqa: E402
-from training.tracked_models import TrackedModel  # noqa: E402
 from training.tracking import Tracking  # noqa: E402
+from training.tracking.models import TrackedModel  # noqa: E402
 
 EPOCHS, NETWORKS = 20, 1024
 PROCESSES, TRIAL_EPOCHS = 10, 20
@@ -143,7 +143,7 @@ def trials(count: int, server: str | None) -> None:
     """Print what became of many trials at once."""
     from mlflow import MlflowClient
 
-    script = str(ROOT / "tests" / "training" / "many_trials.py")
+    script = str(ROOT / "tests" / "training" / "tracking" / "many_trials.py")
     each = -(-count // PROCESSES)
     with tempfile.TemporaryDirectory() as folder:
         tracking = fresh(Path(folder), server)

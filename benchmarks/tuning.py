@@ -3,7 +3,7 @@
     python benchmarks/tuning.py rate        trials that wait for a second, two and four at once
     python benchmarks/tuning.py memory      500 trials that do not wait
 
-Each trial is one of a real search (`training.ray_tune.search` on a local Ray of two CPUs): Optuna
+Each trial is one of a real search (`training.on_ray.tune`, on a local Ray of two CPUs): Optuna
 draws its values, it trains a small MLP for two epochs on 240 networks, ASHA looks at it, its record
 is published and it is a child run in MLflow. Before it trains it waits, as a trial waits for its
 GPU: two trials of one second each that compute would leave two CPUs no time for anything else.
@@ -26,11 +26,11 @@ import psutil
 
 from training.loop import Training
 from training.models import MlpNetwork
-from training.ray_trial import Bench
-from training.ray_tune import search
+from training.on_ray.trial import Bench
+from training.on_ray.tune import search
 from training.results import Job
-from training.tracked_trials import TrackedTrials
 from training.tracking import Tracking
+from training.tracking.trials import TrackedTrials
 from training.tuning.ledger import Ledger, Trial
 from training.tuning.plan import Plan
 from training.tuning.sampler import Sampler

@@ -10,10 +10,10 @@ import click
 
 from pipeline.options import debug_option, root_option
 from pipeline.predict import predict
-from pipeline.report_command import report_of, show
-from pipeline.submit import submit_of
+from pipeline.report.command import report_of, show
+from pipeline.submit.command import submit_of
 from pipeline.transfer import export_zoo, import_zoo
-from pipeline.tune import tune_of
+from pipeline.tune.command import tune_of
 
 INTERRUPTED = 130
 
@@ -103,7 +103,7 @@ def _run(
     """A `pipeline.steps.Run` of the options."""
     from pipeline.config import load
     from pipeline.steps import Run, Workplace
-    from training.mlflow_store import shown
+    from training.tracking.store import shown
     from zoo_gen import Store
 
     parsed, text = load(config, changes, limit)

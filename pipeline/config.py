@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.built_in import built_in
 from pipeline.kind_of import KindOf, refuse_unknown_keys
 from pipeline.messages import explain, nearest
-from pipeline.search_space import divide, require_defaults, typed
+from pipeline.tune.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
 from training.loop import Training
 from training.models import NETWORKS, Network

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
-from training.mlflow_store import artifact_place
 from training.tracking import Tracking
+from training.tracking.store import artifact_place
 from zoo_gen import StorageError
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel,
                 "--root, or --tracking with the address of an MLflow server"
             )
         uri = f"sqlite:///{store.local()}/mlflow.db"
-    from training.registry import fetch
+    from training.tracking.registry import fetch
 
     what, content = fetch(uri, name)
     return decode(content, what), what

@@ -17,8 +17,8 @@ from pipeline.progress import Bar
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
 from training.loop import Training
-from training.mlflow_store import shown
 from training.results import Job
+from training.tracking.store import shown
 from zoo_gen import (
     Classifier,
     ConfigError,
@@ -206,7 +206,7 @@ class Run:
 
     def require_models(self) -> None:
         """Raise `ConfigError` unless there are models that these networks can train."""
-        from pipeline.trial import check_models
+        from pipeline.rehearsal import check_models
 
         check_models(self.config, self.facts)
 
@@ -249,7 +249,7 @@ class Run:
 
             bar.update(0)
             if place.engine == "ray":
-                from training.ray_train import run_on_ray
+                from training.on_ray.train import run_on_ray
 
                 workers, cpus = place.workers, place.cpus
                 if place.address is None:  # a cluster may grow to what is asked for, this Ray not

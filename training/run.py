@@ -17,8 +17,8 @@ from training.data import Preparation, WeightData, canonical, load, prepare
 from training.loop import Checkpoints, State
 from training.results import Job, Result
 from training.tasks import Task
-from training.tracked_models import TrackedModel
 from training.tracking import ChildRun, Tracking
+from training.tracking.models import TrackedModel
 from zoo_gen import DwszooError, Source, StorageError, Store, ZooReader, open_zoo
 
 CHECKPOINTS = "checkpoints"  # folder below the root

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import ENVIRONMENT, until
 
-from training.mlflow_store import client_of
+from training.tracking.store import client_of
 from training.tuning.ledger import Ledger, Trial
 from zoo_gen import Store
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import cli
-from pipeline.report_command import free_port
+from pipeline.report.command import free_port
 
 LOCAL = ("--engine", "local")
 

@@ -82,7 +82,7 @@ def model(reported: Path) -> str:
 def asked(reported: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
     """Weights of a few networks, and the logits that the model's own file gives for them."""
     from training.model_file import decode
-    from training.registry import fetch
+    from training.tracking.registry import fetch
 
     (name,) = Store(str(reported)).names("zoos")
     theta = ZooReader(Store(str(reported)), f"zoos/{name}").rows(0, 5).theta

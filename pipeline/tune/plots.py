@@ -1,0 +1,129 @@
+"""Pictures of a search as PNG: how trials learned, which values they had, which values mattered."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.report.plots import png
+from training.tuning.ledger import Trial, shown
+from training.tuning.space import Dimension
+
+if TYPE_CHECKING:
+    from pipeline.tune.steps import Search
+
+COLOURS = "viridis"
+LABELLED = 8  # choices of an axis that are named
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
+LABEL: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "bbox": BEHIND}
+
+
+def learning_curves(search: Search, trials: list[Trial]) -> bytes:
+    """The objective against epochs, a line per trial; the best one, and the config's own values."""
+    from matplotlib.figure import Figure
+
+    from pipeline.tune.steps import best_of
+
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    best, default = best_of(trials, search.objective), search.space.default
+    for trial in trials:
+        if not trial.curve:
+            continue
+        epochs, values = zip(*trial.curve, strict=True)
+        style: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "alpha": 0.7}
+        if trial is best:
+            style = {"color": "C0", "linewidth": 2, "label": f"best (trial {trial.number})"}
+        elif trial.params == default:
+            style = {"color": "C1", "linewidth": 2, "label": f"the config's own ({trial.number})"}
+        elif trial.status == "stopped":
+            axes.plot(epochs[-1], values[-1], "x", color="0.5", markersize=4)
+        if len(epochs) == 1:
+            style["marker"] = "."
+        axes.plot(epochs, values, zorder=3 if "label" in style else 1, **style)
+    axes.set_xlabel("epoch (x: stopped there)")
+    axes.set_ylabel(search.objective.metric)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return png(figure)
+
+
+def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
+    """A line per trial across one axis per value, coloured by the objective."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    from pipeline.tune.report import short
+
+    dimensions = search.space.dimensions
+    known = [(t, float(v)) for t in trials if (v := t.best(search.objective)) is not None]
+    values = [v for _, v in known]
+    figure = Figure(figsize=(min(11.0, 1.6 * len(dimensions) + 2.5), 4.6), layout="constrained")
+    axes = figure.subplots()
+    # most trials lie close together, and a few far off: the colours begin at the lower tenth
+    low, high = np.quantile(values, [0.1, 1] if search.objective.greater else [0, 0.9])
+    scale = Normalize(low, high if high > low else low + 1e-9)
+    colours = colormaps[COLOURS if search.objective.greater else f"{COLOURS}_r"]
+    order = sorted(known, key=lambda pair: pair[1], reverse=not search.objective.greater)
+    for trial, value in order:
+        heights = [position(d, trial.params[d.key]) for d in dimensions]
+        x = range(len(heights))
+        axes.plot(x, heights, color=colours(scale(value)), linewidth=1.4, alpha=0.85)
+        axes.plot(x, heights, ".", color=colours(scale(value)), markersize=5)
+    for i, dimension in enumerate(dimensions):
+        axes.axvline(i, color="0.3", linewidth=0.8, zorder=0)
+        for value, height in ticks(dimension):
+            axes.text(i - 0.05, height, shown(value), **LABEL)
+    names = [short(search, d.key) for d in dimensions]
+    axes.set_xticks(range(len(names)), names, fontsize=9, rotation=15)
+    axes.set_yticks([])
+    axes.set_xlim(-0.45, max(0.4, len(dimensions) - 0.8))
+    axes.spines[:].set_visible(False)
+    figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=search.objective.metric)
+    return png(figure)
+
+
+def importance(search: Search, shares: dict[str, float]) -> bytes:
+    """Bars: which share of the differences each value explains."""
+    from matplotlib.figure import Figure
+
+    from pipeline.tune.report import short
+
+    figure = Figure(figsize=(7, 0.45 * max(2, len(shares)) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    if not shares:
+        axes.text(0.5, 0.5, "too few trials to tell", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return png(figure)
+    names = list(shares)[::-1]
+    axes.barh([short(search, name) for name in names], [100 * shares[name] for name in names])
+    for i, name in enumerate(names):
+        axes.text(100 * shares[name] + 1, i, f"{100 * shares[name]:.0f}", va="center", fontsize=9)
+    axes.set_xlim(0, 108)
+    axes.set_xlabel(f"share of the differences in {search.objective.metric}, % (fANOVA)")
+    return png(figure)
+
+
+def position(dimension: Dimension, value: Any) -> float:
+    """Where a value stands on its axis, from 0 to 1."""
+    if dimension.range.choice is not None:
+        return dimension.range.choice.index(value) / max(1, len(dimension.range.choice) - 1)
+    low, high = dimension.range.bounds
+    if dimension.range.log_uniform is not None:
+        return math.log(value / low) / math.log(high / low)
+    return float((value - low) / (high - low))
+
+
+def ticks(dimension: Dimension) -> list[tuple[Any, float]]:
+    """Values that are named on an axis, and where."""
+    if dimension.range.choice is not None:
+        some = dimension.range.choice[:: -(-len(dimension.range.choice) // LABELLED)]
+        return [(value, position(dimension, value)) for value in some]
+    low, high = dimension.range.bounds
+    middle = math.sqrt(low * high) if dimension.range.log_uniform is not None else (low + high) / 2
+    return [(value, position(dimension, value)) for value in (low, middle, high)]

@@ -1,0 +1,158 @@
+"""What came of a search: a table, its best config as a file, pictures and one page."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import Any
+
+from rich.table import Table
+
+from pipeline.config import written
+from pipeline.tune.plots import importance, learning_curves, parallel_coordinates
+from pipeline.tune.steps import Search, best_of
+from training.tracking.store import shown as without_passwords
+from training.tuning.ledger import Trial, shown
+from training.tuning.sampler import importances
+
+ROWS = 10  # of the terminal's table
+OUTCOMES = 3  # columns before the values
+PICTURES = {
+    "curves.png": "Learning curves",
+    "parallel.png": "Parallel coordinates",
+    "importance.png": "Importance",
+}
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+CSS = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }
+td.text, th.text { text-align: left; }
+tr.best { font-weight: 600; } .scroll { overflow-x: auto; }
+pre { background: #8881; padding: 1rem; overflow-x: auto; }
+@media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } }
+"""
+
+
+def ranked(search: Search, trials: list[Trial]) -> list[Trial]:
+    """The best first, those without a value last."""
+    sign = -1 if search.objective.greater else 1
+
+    def place(trial: Trial) -> tuple[bool, float]:
+        value = trial.best(search.objective)
+        return value is None, sign * (value or 0.0)
+
+    return sorted(trials, key=place)
+
+
+def cells(search: Search, trial: Trial) -> list[str]:
+    """A trial as text, in the order of `headings`."""
+    value = trial.best(search.objective)
+    outcome = trial.reason if trial.status == "failed" else trial.status
+    told = [str(trial.number), "–" if value is None else f"{value:.4g}", str(len(trial.curve))]
+    told += [shown(trial.params[d.key]) for d in search.space.dimensions]
+    return [*told, outcome]
+
+
+def headings(search: Search) -> list[str]:
+    """Of the table of trials."""
+    names = [short(search, d.key) for d in search.space.dimensions]
+    return ["trial", search.objective.metric, "epochs", *names, "outcome"]
+
+
+def short(search: Search, key: str) -> str:
+    """A key without what all keys of the searched model begin with."""
+    own = key.removeprefix(f"models.{search.model}.")
+    return own.removeprefix("training.").removeprefix("network.")
+
+
+def table(search: Search, trials: list[Trial]) -> Table:
+    """The best trials, for the terminal."""
+    out = Table(title=title(search, trials), title_justify="left")
+    for name in (*headings(search)[:OUTCOMES], "outcome", "values"):
+        out.add_column(name, justify="left" if name in ("outcome", "values") else "right")
+    for trial in ranked(search, trials)[:ROWS]:
+        told = cells(search, trial)
+        values = [
+            f"{short(search, d.key)} {shown(trial.params[d.key])}" for d in search.space.dimensions
+        ]
+        out.add_row(*told[:OUTCOMES], told[-1], ", ".join(values))
+    return out
+
+
+def title(search: Search, trials: list[Trial]) -> str:
+    """What was searched, and what was gained."""
+    counts = {s: sum(t.status == s for t in trials) for s in ("done", "stopped", "failed")}
+    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    lines = [f"{search.run.config.name} {search.model}: {len(trials)} trials ({told})"]
+    default = next((t for t in trials if t.params == search.space.default), None)
+    best = best_of(trials, search.objective)
+    if default is not None and best is not None:
+        before, after = default.best(search.objective), best.best(search.objective)
+        if before is not None and after is not None:
+            lines.append(
+                f"{search.objective.metric}: {after:.4g}, with the config's own values {before:.4g}"
+            )
+    return "\n".join(lines)
+
+
+def write(search: Search, trials: list[Trial]) -> dict[str, bytes]:
+    """Write the best config, pictures and the page; attach them to the search's run.
+
+    Returns:
+        File name -> content.
+    """
+    best = best_of(trials, search.objective)
+    assert best is not None
+    store, folder = search.place.store, search.folder
+    where = f"# the best of {len(trials)} trials: {folder}, trial {best.number}\n"
+    config = where + without_passwords(written(search.best_config(best)))
+    shares = importances(search.space, search.objective, trials)
+    files = {
+        "best.yaml": config.encode(),
+        "curves.png": learning_curves(search, trials),
+        "parallel.png": parallel_coordinates(search, trials),
+        "importance.png": importance(search, shares),
+    }
+    files["search.html"] = page(search, trials, files).encode()
+    for name, data in files.items():
+        store.publish(f"{folder}/{name}", data)
+        search.tracking.artifact(name, data)
+    return files
+
+
+def page(search: Search, trials: list[Trial], files: dict[str, bytes]) -> str:
+    """The whole search as one page: no scripts, nothing loaded from elsewhere."""
+    first, *rest = title(search, trials).split("\n")
+    parts = [f"<h1>{escape(first)}</h1>", *(f"<p>{escape(line)}</p>" for line in rest)]
+    for name, heading in PICTURES.items():
+        data = base64.b64encode(files[name]).decode()
+        picture = f'<img src="data:image/png;base64,{data}" alt="{heading}">'
+        parts.append(f"<h2>{heading}</h2>{picture}")
+    parts.append(f"<h2>Trials</h2>{_rows(search, trials)}")
+    parts.append(f"<h2>Best config</h2><pre>{escape(files['best.yaml'].decode())}</pre>")
+    parts.append(f"<h2>The search</h2><pre>{escape(search.run.text)}</pre>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(first)}</title>\n<style>{CSS}</style></head>\n"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _rows(search: Search, trials: list[Trial]) -> str:
+    names = headings(search)
+    text = [' class="text"' if name == "outcome" else "" for name in names]
+    head = "".join(f"<th{t}>{escape(n)}</th>" for n, t in zip(names, text, strict=True))
+    body: list[Any] = []
+    for i, trial in enumerate(ranked(search, trials)):
+        row = zip(cells(search, trial), text, strict=True)
+        entries = "".join(f"<td{t}>{escape(cell)}</td>" for cell, t in row)
+        body.append(f"<tr{' class=best' if i == 0 else ''}>{entries}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
