@@ -102,7 +102,8 @@ def _run(
 ) -> Any:
     """A `pipeline.steps.Run` of the options."""
     from pipeline.config import load
-    from pipeline.steps import Run, Workplace
+    from pipeline.steps import Run
+    from pipeline.workplace import Workplace
     from training.tracking.store import shown
     from zoo_gen import Store
 

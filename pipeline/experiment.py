@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
 
 from pipeline.config import Config
+from pipeline.workplace import Workplace
 from training.tracking import Tracking
 from training.tracking.store import artifact_place
-from zoo_gen import StorageError
+from zoo_gen import StorageError, TrackingError
 
-if TYPE_CHECKING:
-    from pipeline.steps import Workplace
+
+class Tracked:
+    """What has a run of its own in MLflow, opened at the first use."""
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """That run."""
+        raise NotImplementedError
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Close the run as the block ends: finished, failed or killed."""
+        status = "FINISHED"
+        try:
+            yield
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            raise
+        finally:
+            if "tracking" in vars(self):  # never opened only to be closed
+                with suppress(TrackingError):
+                    self.tracking.end(status)
 
 
 def experiment(config: Config, place: Workplace) -> Tracking:

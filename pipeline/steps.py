@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
-
-from rich.console import Console
 
 from pipeline.config import Config
+from pipeline.experiment import Tracked, experiment
 from pipeline.progress import Bar
+from pipeline.workplace import Workplace
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
 from training.loop import Training
 from training.results import Job
+from training.tracking import Tracking
 from training.tracking.store import shown
 from zoo_gen import (
     Classifier,
@@ -27,72 +23,16 @@ from zoo_gen import (
     Recipe,
     Signals,
     Source,
-    Store,
-    TrackingError,
     TrainingError,
     Zoo,
     generate,
 )
-from zoo_gen.fit_settings import Fitting
 from zoo_gen.generate import Engine, shard_name
 from zoo_gen.recipe import hash8
 
-if TYPE_CHECKING:
-    from training.tracking import Tracking
-
-
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
-
 
 @dataclass
-class Workplace:
-    """Where and how a command works; nothing in it changes a result.
-
-    Attributes:
-        store: the root.
-        engine: ``"ray"``, or ``"local"`` for this process alone.
-        address: of a Ray cluster; None starts a local Ray.
-        workers: processes; None for one per CPU.
-        workers_per_model: of them, how many share the training of one model.
-        fitting: which execution fits networks; changes them by rounding.
-        console: for progress and messages.
-    """
-
-    store: Store
-    engine: Literal["ray", "local"] = "ray"
-    address: str | None = None
-    workers: int | None = None
-    workers_per_model: int = 1
-    fitting: Fitting = "auto"
-    console: Console = field(default_factory=lambda: Console(stderr=True))
-    _stack: ExitStack = field(default_factory=ExitStack)
-
-    def __enter__(self) -> Workplace:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    @cached_property
-    def cpus(self) -> int:
-        """CPUs of the Ray session, which is started or joined at the first use."""
-        if self.address is None:
-            # read while Ray is imported: a Ray of one machine listens on loopback alone
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
-        from zoo_gen.ray_engine import cluster
-
-        where = f"the Ray cluster at {self.address}" if self.address else "a local Ray"
-        with self.console.status(f"starting {where}"):
-            return self._stack.enter_context(cluster(self.address, self.workers))
-
-    def say(self, text: str) -> None:
-        """A line for the person."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-@dataclass
-class Run:
+class Run(Tracked):
     """A config at a workplace.
 
     Attributes:
@@ -170,8 +110,6 @@ class Run:
     @cached_property
     def tracking(self) -> Tracking:
         """The parent run in MLflow; the store and the run are made at the first use."""
-        from pipeline.experiment import experiment
-
         params = asdict(self.config) | {"tracking": None}  # whose address may hold a password
         params |= {"zoo_folder": self.facts.folder, "members": self.facts.members}
         found = experiment(self.config, self.place)
@@ -263,20 +201,6 @@ class Run:
             else:
                 run.run_locally(store, pending, tracking, tell)
             bar.update(total)
-
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Close the parent run as the block ends: finished, failed or killed."""
-        status = "FINISHED"
-        try:
-            yield
-        except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            raise
-        finally:
-            if "tracking" in self.__dict__:  # never opened only to be closed
-                with suppress(TrackingError):
-                    self.tracking.end(status)
 
     def require_trained(self) -> None:
         """Raise `TrainingError` unless every job has a result."""

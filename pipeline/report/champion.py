@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.page import best_of
-from pipeline.report.plots import Row
+from pipeline.report.rows import Row, best_of
 from pipeline.steps import Run
 from training import results
 from training.tracking.registry import Registered, register

@@ -44,8 +44,9 @@ def report_of(run: click.Command, build: Callable[..., Any]) -> click.Command:
             found = show(job)
             if place:
                 from pipeline.report.examples import Answered
-                from pipeline.report.page import best_of, page
+                from pipeline.report.page import page
                 from pipeline.report.pictures import attach
+                from pipeline.report.rows import best_of
 
                 answered = Answered.of(job, best_of(job, found)[1])
                 text = page(job, found, answered, job.place.console).encode()
@@ -66,7 +67,8 @@ def report_of(run: click.Command, build: Callable[..., Any]) -> click.Command:
 
 def show(job: Any) -> Any:
     """Print the table, write the report; the table's rows."""
-    from pipeline.report.table import rows, table, write
+    from pipeline.report.rows import rows
+    from pipeline.report.table import table, write
     from training.tracking.store import shown
 
     found = rows(job)

@@ -15,7 +15,7 @@ from pipeline.pages.frame import cards, document, section, table, verdict
 from pipeline.pages.sheet import Sheet
 from pipeline.progress import Bar
 from pipeline.report.examples import MOST_CLASSES, Answered, Counts, targets_of
-from pipeline.report.plots import Row
+from pipeline.report.rows import Row, best_of
 from pipeline.report.table import cells, title
 from pipeline.steps import Run
 from training import results
@@ -24,16 +24,6 @@ from training.run import zoo_at
 from training.tracking.tags import run_tags
 from zoo_gen.health import examine
 from zoo_gen.verdict import findings
-
-
-def best_of(run: Run, found: list[Row]) -> tuple[Row, Job]:
-    """The model with the best mean validation score, and its seed with the best one."""
-    main = run.config.task_or_default.main
-    sign = 1 if main.greater else -1
-    row = max(found, key=lambda r: sign * float(np.mean(r.validation)))
-    mine = [j for j in run.jobs if (j.model, j.networks) == (row.model, row.networks)]
-    scores = [sign * value for value in row.validation]
-    return row, mine[scores.index(max(scores))]
 
 
 def page(run: Run, found: list[Row], answered: Answered, console: Console) -> str:

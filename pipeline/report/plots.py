@@ -4,41 +4,10 @@ from __future__ import annotations
 
 import io
 import statistics
-from dataclasses import dataclass
 from typing import Any
 
+from pipeline.report.rows import Row
 from training.tasks import Metric
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model over its seeds, on one number of training networks.
-
-    Attributes:
-        model: its name.
-        networks: that it was trained on, None for all.
-        test: metric -> value on the test split per seed, of the best validation epoch, evaluated
-            once.
-        validation: the main metric of that epoch per seed.
-        parameters: of the model.
-        networks_per_second: mean over the training, of its workers together.
-        curves: per seed, (epoch, main metric on validation networks).
-        published: a result of others, as text.
-    """
-
-    model: str
-    networks: int | None
-    test: dict[str, list[float]]
-    validation: list[float]
-    parameters: int
-    networks_per_second: float
-    curves: list[list[tuple[int, float]]]
-    published: str = ""
-
-    @property
-    def name(self) -> str:
-        """Model, and the number of networks where it is one of several."""
-        return self.model if self.networks is None else f"{self.model}, {self.networks:,}"
 
 
 def bars(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:

@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-
 from rich.table import Table
 
-from pipeline.report.plots import Row, against_networks, bars, curves
+from pipeline.report.plots import against_networks, bars, curves
+from pipeline.report.rows import Row
 from pipeline.report.task_pictures import task_pictures
 from pipeline.steps import Run
 from training import results
 from training.tasks import Metric
-from training.tracking.store import shown
-from zoo_gen import TrackingError
-
-
-def rows(run: Run) -> list[Row]:
-    """The table's rows, every number read from the tracking store.
-
-    Raises:
-        TrainingError: models are not trained.
-        TrackingError: the store cannot be reached.
-    """
-    run.require_trained()
-    tracking, task = run.tracking, run.config.task_or_default
-    found = []
-    for key in dict.fromkeys((job.model, job.networks) for job in run.jobs):
-        mine = [job for job in run.jobs if (job.model, job.networks) == key]
-        children = [tracking.find(job.hash8, finished=True) for job in mine]
-        ids = [child for child in children if child is not None]
-        if len(ids) < len(children):
-            raise TrackingError(
-                f"{len(children) - len(ids)} of {len(children)} runs of {key[0]} are not in "
-                f"{shown(tracking.uri)}; `dwszoo train` with the same config and options writes "
-                "them there"
-            )
-        metrics = [tracking.metrics(child) for child in ids]
-        found.append(
-            Row(
-                *key,
-                {m.name: [values[f"test_{m.name}"] for values in metrics] for m in task.metrics},
-                [values[f"best_val_{task.main.name}"] for values in metrics],
-                int(metrics[0]["parameters"]),
-                statistics.mean(values["mean_networks_per_second"] for values in metrics),
-                [tracking.curve(child, f"val_{task.main.name}") for child in ids],
-                run.config.models[key[0]].published,
-            )
-        )
-    return found
 
 
 def cells(run: Run, found: list[Row]) -> list[dict[str, str]]:

@@ -47,8 +47,9 @@ def tune(
     dwszoo tune mine.yaml --set 'models.mlp.network.dropout={uniform: [0, 0.6]}'
     """
     from pipeline.config import checked, load_search, written
-    from pipeline.steps import Run, Workplace
+    from pipeline.steps import Run
     from pipeline.tune.steps import Search
+    from pipeline.workplace import Workplace
     from training.tracking.store import shown
     from zoo_gen import ConfigError, Store
 
@@ -85,7 +86,7 @@ def _search(search: Any, retry_failed: bool, output: str | None) -> dict[str, An
     from rich.console import Console
 
     from pipeline.tune.report import table, write
-    from pipeline.tune.steps import best_of
+    from training.tuning.ledger import best_of
 
     ended = search.carry_out(retry_failed)
     files = write(search, ended)

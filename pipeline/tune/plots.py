@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.report.plots import png
-from training.tuning.ledger import Trial, shown
+from pipeline.tune.steps import Search
+from training.tuning.ledger import Trial, best_of, shown
 from training.tuning.space import Dimension
-
-if TYPE_CHECKING:
-    from pipeline.tune.steps import Search
 
 COLOURS = "viridis"
 LABELLED = 8  # choices of an axis that are named
@@ -23,8 +21,6 @@ LABEL: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "bbox": B
 def learning_curves(search: Search, trials: list[Trial]) -> bytes:
     """The objective against epochs, a line per trial; the best one, and the config's own values."""
     from matplotlib.figure import Figure
-
-    from pipeline.tune.steps import best_of
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -57,8 +53,6 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    from pipeline.tune.report import short
-
     dimensions = search.space.dimensions
     known = [(t, float(v)) for t in trials if (v := t.best(search.objective)) is not None]
     values = [v for _, v in known]
@@ -78,7 +72,7 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
         axes.axvline(i, color="0.3", linewidth=0.8, zorder=0)
         for value, height in ticks(dimension):
             axes.text(i - 0.05, height, shown(value), **LABEL)
-    names = [short(search, d.key) for d in dimensions]
+    names = [search.short(d.key) for d in dimensions]
     axes.set_xticks(range(len(names)), names, fontsize=9, rotation=15)
     axes.set_yticks([])
     axes.set_xlim(-0.45, max(0.4, len(dimensions) - 0.8))
@@ -91,8 +85,6 @@ def importance(search: Search, shares: dict[str, float]) -> bytes:
     """Bars: which share of the differences each value explains."""
     from matplotlib.figure import Figure
 
-    from pipeline.tune.report import short
-
     figure = Figure(figsize=(7, 0.45 * max(2, len(shares)) + 1.2), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -101,7 +93,7 @@ def importance(search: Search, shares: dict[str, float]) -> bytes:
         axes.set_axis_off()
         return png(figure)
     names = list(shares)[::-1]
-    axes.barh([short(search, name) for name in names], [100 * shares[name] for name in names])
+    axes.barh([search.short(name) for name in names], [100 * shares[name] for name in names])
     for i, name in enumerate(names):
         axes.text(100 * shares[name] + 1, i, f"{100 * shares[name]:.0f}", va="center", fontsize=9)
     axes.set_xlim(0, 108)

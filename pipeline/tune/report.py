@@ -10,9 +10,9 @@ from rich.table import Table
 
 from pipeline.config import written
 from pipeline.tune.plots import importance, learning_curves, parallel_coordinates
-from pipeline.tune.steps import Search, best_of
+from pipeline.tune.steps import Search
 from training.tracking.store import shown as without_passwords
-from training.tuning.ledger import Trial, shown
+from training.tuning.ledger import Trial, best_of, shown
 from training.tuning.sampler import importances
 
 ROWS = 10  # of the terminal's table
@@ -58,14 +58,8 @@ def cells(search: Search, trial: Trial) -> list[str]:
 
 def headings(search: Search) -> list[str]:
     """Of the table of trials."""
-    names = [short(search, d.key) for d in search.space.dimensions]
+    names = [search.short(d.key) for d in search.space.dimensions]
     return ["trial", search.objective.metric, "epochs", *names, "outcome"]
-
-
-def short(search: Search, key: str) -> str:
-    """A key without what all keys of the searched model begin with."""
-    own = key.removeprefix(f"models.{search.model}.")
-    return own.removeprefix("training.").removeprefix("network.")
 
 
 def table(search: Search, trials: list[Trial]) -> Table:
@@ -76,7 +70,7 @@ def table(search: Search, trials: list[Trial]) -> Table:
     for trial in ranked(search, trials)[:ROWS]:
         told = cells(search, trial)
         values = [
-            f"{short(search, d.key)} {shown(trial.params[d.key])}" for d in search.space.dimensions
+            f"{search.short(d.key)} {shown(trial.params[d.key])}" for d in search.space.dimensions
         ]
         out.add_row(*told[:OUTCOMES], told[-1], ", ".join(values))
     return out

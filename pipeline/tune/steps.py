@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from pipeline.config import checked, written
-from pipeline.experiment import experiment
+from pipeline.experiment import Tracked, experiment
 from pipeline.progress import Bar
-from pipeline.steps import Run, Workplace
+from pipeline.steps import Run
 from pipeline.tune.checks import check_population, objective_of, searched_model, space_of
 from pipeline.tune.ranges import with_params
+from pipeline.workplace import Workplace
 from training.results import Job
 from training.tracking import Tracking
 from training.tracking.store import shown
 from training.tracking.trials import TrackedTrials
-from training.tuning.ledger import Ledger, Trial
+from training.tuning.ledger import Ledger, Trial, best_of
 from training.tuning.plan import Plan
 from training.tuning.sampler import Sampler
 from training.tuning.settings import Objective, Tuning
 from training.tuning.space import Params, Space
 from training.tuning.work import Work
-from zoo_gen import Store, TrackingError, TrainingError
+from zoo_gen import Store, TrainingError
 from zoo_gen.recipe import hash8
 
 
@@ -58,7 +57,7 @@ class Maker:
         return Work(replace(self.job, network=model.network, training=model.training))
 
 
-class Search:
+class Search(Tracked):
     """A search at a workplace.
 
     Args:
@@ -200,20 +199,6 @@ class Search:
             search(plan, bench, self.space, tune, self._epochs, told, progress)
             progress()
 
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Close the search's run as the block ends: finished, failed or killed."""
-        status = "FINISHED"
-        try:
-            yield
-        except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            raise
-        finally:
-            if "tracking" in self.__dict__:  # never opened only to be closed
-                with suppress(TrackingError):
-                    self.tracking.end(status)
-
     @property
     def _epochs(self) -> int:
         """Of the longest trial."""
@@ -222,16 +207,14 @@ class Search:
         own = self.run.config.models[self.model].training.epochs
         return int(max(itertools.chain(*ranges), default=own))
 
+    def short(self, key: str) -> str:
+        """A key without what all keys of the searched model begin with."""
+        own = key.removeprefix(f"models.{self.model}.")
+        return own.removeprefix("training.").removeprefix("network.")
+
     def best_config(self, best: Trial) -> dict[str, Any]:
         """The config of the search with the best trial's values, as `dwszoo train` takes it."""
         return with_params(self.plain, self.space, best.params)
-
-
-def best_of(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The best trial; the first of equal ones."""
-    known = [(t.best(objective), t) for t in trials if t.best(objective) is not None]
-    sign = 1 if objective.greater else -1
-    return max(known, key=lambda pair: sign * float(pair[0] or 0.0), default=(None, None))[1]
 
 
 def told_value(objective: Objective, trial: Trial) -> str:

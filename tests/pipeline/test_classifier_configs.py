@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from pipeline.config import load
-from pipeline.steps import Run, Workplace
+from pipeline.steps import Run
+from pipeline.workplace import Workplace
 from zoo_gen import Classifier, ConfigError, Draw, Store, open_zoo
 
 TINY = """

@@ -125,7 +125,8 @@ def test_an_imported_zoo_is_trained_on_by_its_name(dwszoo, imported: Path, tmp_p
 
 
 def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path: Path) -> None:
-    from pipeline.steps import Run, Workplace
+    from pipeline.steps import Run
+    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     for path in ("src", str(imported)):
@@ -183,7 +184,8 @@ def test_a_wrong_task_is_told_by_its_key(name: str, change: str) -> None:
 
 
 def test_hashes_of_classification_are_those_of_before_there_were_tasks(tmp_path: Path) -> None:
-    from pipeline.steps import Run, Workplace
+    from pipeline.steps import Run
+    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     run = Run(*load("digits"), Workplace(Store(str(tmp_path))))
@@ -246,7 +248,8 @@ def test_a_task_that_zoo_or_model_does_not_suit_is_told_before_any_work(
 
 
 def test_configs_of_one_zoo_share_it(mnist: Path) -> None:
-    from pipeline.steps import Run, Workplace
+    from pipeline.steps import Run
+    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     names = ("mnist", "mnist-edit", "mnist-retrieve")

@@ -6,16 +6,12 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from training.results import MODEL_FILE
 from training.tracking.store import fluent, told
-
-if TYPE_CHECKING:
-    from training.tracking.runs import Tracking
 
 MODEL = "model"
 EXAMPLE_ROWS = 4
@@ -68,8 +64,8 @@ def log_model(uri: str, run: str, model: TrackedModel) -> None:
         )
 
 
-def load_model(tracking: Tracking, run: str) -> nn.Module:
+def load_model(uri: str, run: str) -> nn.Module:
     """The network that a run logged, from its exported program."""
-    with told(tracking.uri), fluent(tracking.uri) as mlflow:
+    with told(uri), fluent(uri) as mlflow:
         model: nn.Module = mlflow.pytorch.load_model(f"runs:/{run}/{MODEL}")
         return model

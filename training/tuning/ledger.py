@@ -56,6 +56,13 @@ class Trial:
         return ", ".join(f"{key.rsplit('.', 1)[-1]} {shown(v)}" for key, v in self.params.items())
 
 
+def best_of(trials: list[Trial], objective: Objective) -> Trial | None:
+    """The best trial; the first of equal ones."""
+    known = [(t.best(objective), t) for t in trials if t.best(objective) is not None]
+    sign = 1 if objective.greater else -1
+    return max(known, key=lambda pair: sign * float(pair[0] or 0.0), default=(None, None))[1]
+
+
 def shown(value: Any) -> str:
     """A value of a config, for people."""
     if isinstance(value, str):

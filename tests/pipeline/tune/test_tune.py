@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from pipeline.config import load, load_search
-from pipeline.steps import Workplace
 from pipeline.tune.report import page, title, write
-from pipeline.tune.steps import Search, best_of
-from training.tuning.ledger import Ledger, Trial
+from pipeline.tune.steps import Search
+from pipeline.workplace import Workplace
+from training.tuning.ledger import Ledger, Trial, best_of
 from training.tuning.settings import Objective
 from zoo_gen import Store
 

@@ -132,7 +132,7 @@ def test_the_logged_model_gives_the_same_logits(trained, root: Store, data) -> N
     job, tracking, _, child = trained
     ours = job.network.build(data.space, data.classes)
     ours.load_state_dict(state_of(root.read(f"{job.folder}/model.safetensors")))
-    theirs = load_model(tracking, child.info.run_id)
+    theirs = load_model(tracking.uri, child.info.run_id)
     for n in (1, 5):
         torch.testing.assert_close(theirs(data.theta[:n]), ours.eval()(data.theta[:n]))
 
@@ -160,7 +160,7 @@ def test_the_logged_model_of_canonical_weights_takes_any(
     run_job(root, one, tracking, memory())
     ours = one.network.build(data.space, data.classes)
     ours.load_state_dict(state_of(root.read(f"{one.folder}/model.safetensors")))
-    theirs = load_model(tracking, tracking.find(one.hash8))
+    theirs = load_model(tracking.uri, tracking.find(one.hash8))
     expected = ours.eval()(prepare(data, "canonical-sine").theta[:5])
     torch.testing.assert_close(theirs(data.theta[:5]), expected)
     other = flip_signs(data.space, data.theta[:5])
@@ -172,10 +172,10 @@ def test_a_canonical_model_is_tracked_again_with_its_form(
 ) -> None:
     one = job(seed=9, prepare="canonical-sine")
     run_job(root, one, tracking, memory())
-    first = load_model(tracking, tracking.find(one.hash8))(data.theta[:5])
+    first = load_model(tracking.uri, tracking.find(one.hash8))(data.theta[:5])
     again = Tracking.connect(tracking.uri, "again", None).with_parent("p", "k", {}, "")
     track_again(root, one, again)
-    theirs = load_model(again, again.find(one.hash8))
+    theirs = load_model(again.uri, again.find(one.hash8))
     torch.testing.assert_close(theirs(data.theta[:5]), first)
 
 
@@ -189,7 +189,7 @@ def test_a_run_says_which_weights_its_model_takes(root: Store, job, data, memory
     assert tags["model_input"].startswith("aligned to the mean of the training networks")
     score = results.read(root, one)
     aligned = prepare(data, "align").theta[data.rows["test"]]
-    assert load_model(tracking, run_id)(aligned).argmax(1).tolist() == score.predictions
+    assert load_model(tracking.uri, run_id)(aligned).argmax(1).tolist() == score.predictions
 
 
 def test_a_continued_training_logs_each_epoch_once(root: Store, job, memory, tracking) -> None:

@@ -128,7 +128,7 @@ def test_a_model_comes_back(store: Tracking) -> None:
     store.child(job, ZOO).finish(RESULT, TrackedModel(model, theta, b""))
     run = store.find(job.hash8, finished=True)
     assert run is not None
-    torch.testing.assert_close(load_model(store, run)(theta), model(theta))
+    torch.testing.assert_close(load_model(store.uri, run)(theta), model(theta))
 
 
 def test_many_trials_at_once_lose_nothing(store: Tracking, tmp_path: Path) -> None:
