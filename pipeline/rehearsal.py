@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from pipeline.built_in import built_in
 from pipeline.config import Config, raw_config
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task
 from zoo_gen import ConfigError
+from zoo_gen.shards import CONTRACT
 
 
 def check_models(config: Config, facts: ZooFacts) -> None:
@@ -24,7 +23,9 @@ def check_models(config: Config, facts: ZooFacts) -> None:
         )
     check_columns(config.task_or_default, facts, told=config.task is not None)
     config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
-    data = blank(facts, config.task_or_default)
+    data = WeightData.blank(
+        facts.space, config.task_or_default, facts.classes or 2, facts.w0, facts.activation
+    )
     for name, model in config.models.items():
         try:
             data.task.build(model.network, data)
@@ -47,7 +48,7 @@ def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
         return
     others = configs_with(task.needs, {name: raw_config(name) for name in built_in()})
     have = f"built-in configs whose zoos have it: {', '.join(others)}" if others else ""
-    own = [name for name in facts.columns if name not in CONTRACT_NAMES]
+    own = [name for name in facts.columns if name not in CONTRACT]
     hint = f"{{kind: regress, columns: [{own[0] if own else 'NAME'}]}}"
     if PredictAccuracy().column in own:
         hint = "{kind: predict-accuracy}"
@@ -57,24 +58,4 @@ def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
         f"{facts.name} has no {' and no '.join(lacking)}; of its own it has "
         f"{', '.join(own) or 'no column'}. Name another task, such as {hint}, or remove the models "
         f"to make the zoo alone{'; ' + have if have else ''}"
-    )
-
-
-CONTRACT_NAMES = {"member", "signal", "view", "split", "seed", "steps", "status", "loss", "psnr"}
-
-
-def blank(facts: ZooFacts, task: Task) -> WeightData:
-    """Two networks of zeros in each split, for models to be built on."""
-    rows = {name: torch.arange(2) for name in ("train", "val", "test")}
-    return WeightData(
-        facts.space,
-        torch.zeros(2, facts.space.size),
-        task.blank_targets(2),
-        torch.arange(2),
-        rows,
-        facts.classes or 2,
-        0,
-        facts.w0,
-        facts.activation,
-        task,
     )

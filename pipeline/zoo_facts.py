@@ -73,7 +73,7 @@ class ZooFacts:
         told = (recipe.folder, recipe.name, recipe.hash8, *counts)
         if isinstance(fit, Classifier):
             return cls(*told, columns_of_classifiers(fit))
-        columns = (*sorted(CONTRACT - {"theta"}), *signals.columns)
+        columns = (*sorted(CONTRACT), *signals.columns)
         label = signals.columns.get("label")
         classes = None if label is None else int(np.max(label)) + 1
         w0 = fit.w0 if fit.activation == "sine" else None
@@ -110,7 +110,7 @@ def columns_of_classifiers(fit: Classifier) -> tuple[str, ...]:
     """Columns of a zoo of classifiers."""
     drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
     pair = [] if fit.classes is None else ["class_a", "class_b"]
-    return (*sorted(CONTRACT - {"theta"}), *SCORES, *drawn, *pair)
+    return (*sorted(CONTRACT), *SCORES, *drawn, *pair)
 
 
 def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> list[str]:

@@ -57,6 +57,16 @@ class WeightData:
     context: Any = None
     reference: Tensor | None = None
 
+    @classmethod
+    def blank(
+        cls, space: WeightSpace, task: Task, classes: int, w0: float | None, activation: str | None
+    ) -> WeightData:
+        """Two networks of zeros, in every split: for what asks about networks, not weights."""
+        two = torch.arange(2)
+        rows = dict.fromkeys(SPLITS, two)
+        theta, target = torch.zeros(2, space.size), task.blank_targets(2)
+        return cls(space, theta, target, two, rows, classes, 0, w0, activation, task)
+
     def only(self, networks: int | None) -> WeightData:
         """The same with the first training networks alone; None for all.
 

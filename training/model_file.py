@@ -164,7 +164,7 @@ def _model(
 ) -> TrainedModel:
     network, task = _made(NETWORKS, told["network"]), _made(TASKS, told["task"])
     space = read_space(told["space"])
-    data = blank_data(space, task, int(told["classes"]), told["w0"], told["activation"])
+    data = WeightData.blank(space, task, int(told["classes"]), told["w0"], told["activation"])
     net = task.build(network, data)
     net.load_state_dict(state)
     output = Output(**{**told["output"], "names": tuple(told["output"]["names"])})
@@ -185,13 +185,3 @@ def _made(kinds: Kinds, told: dict[str, Any]) -> Any:
             value = hints[key](**value)
         values[key] = tuple(value) if isinstance(value, list) else value
     return cls(**values)
-
-
-def blank_data(
-    space: WeightSpace, task: Task, classes: int, w0: float | None, activation: str | None
-) -> WeightData:
-    """Two networks of zeros, for what needs to know of networks and not their weights."""
-    two = torch.arange(2)
-    rows = {"train": two, "val": two, "test": two}
-    theta, target = torch.zeros(2, space.size), task.blank_targets(2)
-    return WeightData(space, theta, target, two, rows, classes, 0, w0, activation, task)

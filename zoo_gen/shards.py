@@ -29,6 +29,7 @@ Columns = dict[str, npt.NDArray[Any]]
 ROW_GROUP = 2048
 GROUP_BYTES = 4 << 20  # of weights in a row group: small enough for a core's cache
 CONTRACT = {"member", "signal", "view", "split", "seed", "loss", "psnr", "steps", "status"}
+"""The columns of every zoo, beside ``theta``."""
 
 
 def encode(columns: Columns, description: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, normalize
 from training.augmentation import Augmentation
 from training.models import Network, check_positive
 from training.tasks.base import Answers, Metric, Output
-from training.tasks.regress import Values, check_columns, errors
+from training.tasks.regress import Values, check_columns, error_metrics, errors
 from zoo_gen import ConfigError
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class Contrast(Values):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The probe's mean squared error in the columns' units, and R²."""
-        return (
-            Metric("mse", "MSE", greater=False, digits=3, best=0.0),
-            Metric("r2", "R²", greater=True, digits=3, best=1.0),
-        )
+        return error_metrics(digits=3)
 
     refused: ClassVar[tuple[str, ...]] = ("mixup",)
 

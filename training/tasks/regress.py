@@ -101,10 +101,7 @@ class Regress(Values):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Mean squared error in the columns' units, and R²."""
-        return (
-            Metric("mse", "MSE", greater=False, digits=4, best=0.0),
-            Metric("r2", "R²", greater=True, digits=4, best=1.0),
-        )
+        return error_metrics(digits=4)
 
 
 class InUnits(nn.Module):
@@ -132,6 +129,14 @@ class InUnits(nn.Module):
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, k]``."""
         return self.mean + self.std * cast(Tensor, self.net(theta))
+
+
+def error_metrics(digits: int) -> tuple[Metric, ...]:
+    """What `errors` gives, as metrics that are told with so many digits."""
+    return (
+        Metric("mse", "MSE", greater=False, digits=digits, best=0.0),
+        Metric("r2", "R²", greater=True, digits=digits, best=1.0),
+    )
 
 
 def errors(answer: Tensor, target: Tensor) -> dict[str, float]:
