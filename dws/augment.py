@@ -60,7 +60,7 @@ def drop_weights(
         ValueError: a share outside 0..1.
     """
     check_share(share)
-    split_weights(space, theta)
+    split_weights(space, theta)  # refuses another shape
     return torch.where(draw(torch.rand, theta, space.size, generator) < share, 0.0, theta)
 
 

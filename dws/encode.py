@@ -1,7 +1,7 @@
 """What can be made of weights before the equivariant layers see them.
 
-Each of these takes features of its ``space`` and gives features of its ``target``, another space
-where it adds tensors or changes axes; ``out_channels`` tells how many channels come out.
+Each of these gives features of its ``target``, which is another space than its ``space`` where it
+adds tensors or changes axes. Those that add channels tell in ``out_channels`` how many come out.
 """
 
 from __future__ import annotations

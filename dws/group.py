@@ -71,8 +71,8 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
         if got not in ([n], [m, n]):
             raise ValueError(f"axis {axis}: expected an order [{n}] or [{m}, {n}], got {got}")
     return {
-        name: _reorder(x, [g.get(axis) for axis in space.axes[name]])
-        for name, x in ((name, features[name]) for name in space.names)
+        name: _reorder(features[name], [g.get(axis) for axis in axes])
+        for name, axes in space.axes.items()
     }
 
 
@@ -101,11 +101,5 @@ def _reorder(x: Tensor, orders: list[Tensor | None]) -> Tensor:
         else:
             shape = [1] * x.ndim
             shape[0], shape[dim] = order.shape
-            x = x.gather(dim, order.view(shape).expand(-1, *_but(x, dim, order.shape[1])))
+            x = x.gather(dim, order.view(shape).expand_as(x))
     return x
-
-
-def _but(x: Tensor, dim: int, n: int) -> list[int]:
-    sizes = list(x.shape[1:])
-    sizes[dim - 1] = n
-    return sizes

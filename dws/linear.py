@@ -164,8 +164,7 @@ class EquivariantLinear(nn.Module):
         """Each block's product, by (target, alpha); or its factors, where it is a target's own.
 
         The one block of a tensor with two or more hidden axes that keeps them all is most of the
-        work: it is left to
-        :func:`dws.fused.affine`, to be done together with what follows.
+        work: it is left to :func:`dws.fused.affine`, to be done together with what follows.
         """
         parts: Parts = {}
         direct: dict[str, tuple[Tensor, Tensor]] = {}

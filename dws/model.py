@@ -109,6 +109,7 @@ class DWSNet(nn.Module):
         self.space, self.in_channels, self.out_channels = space, in_channels, out_channels
         self.identity, self.recompute = identity, recompute
         self.standardize = Standardize(space)
+        # `inner` is the space of the layers; `seen`, of the first one, has the probes' answers too
         self.projections, inner = nn.ModuleList(), space
         for axis, size in (project or {}).items():
             self.projections.append(Projection(inner, axis, size))
@@ -148,10 +149,8 @@ class DWSNet(nn.Module):
         """The projected space with the tensors of the probes' answers."""
         if self.in_channels != 1:
             raise ValueError(f"probes evaluate plain weights; got in_channels={self.in_channels}")
-        if (
-            inner.sizes[(last := self.space.axes[self.space.names[-1]][0])]
-            != self.space.sizes[last]
-        ):
+        last = self.space.axes[self.space.names[-1]][0]
+        if inner.sizes[last] != self.space.sizes[last]:
             raise ValueError(f"probes answer on all of axis {last}; do not project it as well")
         answers = {name: probe.target.axes[name] for name in probe.answers}
         sizes = {**inner.sizes, "probe": probe.target.sizes["probe"]}

@@ -191,29 +191,6 @@ class WeightSpace:
         """Product of the sizes of the fixed axes: entries per position on the hidden axes."""
         return self._fixed_sizes[name]
 
-    @cached_property
-    def _widths(self) -> tuple[int, ...] | None:
-        depth = len(self.sizes) - 1
-        layers = tuple(f"n{k}" for k in range(depth + 1))
-        if depth < 1 or {*self.sizes} != {*layers} or self.hidden != layers[1:-1]:
-            return None
-        ours = tuple(self.axes.items())
-        if all(ours != tuple(_mlp_axes(depth, bias).items()) for bias in (True, False)):
-            return None
-        return tuple(self.sizes[a] for a in layers)
-
-    @cached_property
-    def _hidden_axes(self) -> dict[str, tuple[str, ...]]:
-        return {t: tuple(a for a in axes if a in self.hidden) for t, axes in self.axes.items()}
-
-    @cached_property
-    def _fixed_axes(self) -> dict[str, tuple[str, ...]]:
-        return {t: tuple(a for a in axes if a not in self.hidden) for t, axes in self.axes.items()}
-
-    @cached_property
-    def _fixed_sizes(self) -> dict[str, int]:
-        return {t: prod(self.sizes[a] for a in axes) for t, axes in self._fixed_axes.items()}
-
     def split(self, theta: Tensor) -> Features:
         """Cut flat weights into tensors.
 
@@ -289,6 +266,29 @@ class WeightSpace:
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
         return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
+
+    @cached_property
+    def _widths(self) -> tuple[int, ...] | None:
+        depth = len(self.sizes) - 1
+        layers = tuple(f"n{k}" for k in range(depth + 1))
+        if depth < 1 or {*self.sizes} != {*layers} or self.hidden != layers[1:-1]:
+            return None
+        ours = tuple(self.axes.items())
+        if all(ours != tuple(_mlp_axes(depth, bias).items()) for bias in (True, False)):
+            return None
+        return tuple(self.sizes[a] for a in layers)
+
+    @cached_property
+    def _hidden_axes(self) -> dict[str, tuple[str, ...]]:
+        return {t: tuple(a for a in axes if a in self.hidden) for t, axes in self.axes.items()}
+
+    @cached_property
+    def _fixed_axes(self) -> dict[str, tuple[str, ...]]:
+        return {t: tuple(a for a in axes if a not in self.hidden) for t, axes in self.axes.items()}
+
+    @cached_property
+    def _fixed_sizes(self) -> dict[str, int]:
+        return {t: prod(self.sizes[a] for a in axes) for t, axes in self._fixed_axes.items()}
 
 
 def _mlp_axes(depth: int, bias: bool) -> dict[str, tuple[str, ...]]:
