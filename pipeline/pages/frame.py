@@ -11,7 +11,7 @@ from zoo_gen.verdict import Finding
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 ROOM = 12  # figures of the page's own size
-TEXT = ("most frequent", "fingerprint")  # columns of words
+TEXT = ("most frequent", "fingerprint", "outcome")  # columns of words
 
 
 def document(name: str, title: str, command: str, parts: list[str]) -> str:
@@ -62,7 +62,8 @@ def table(sheet: Sheet) -> str:
         pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in sheet.rows)
         return f"<dl>{pairs}</dl>{notes}"
     text = [' class="text"' if h in TEXT else "" for h in sheet.header]
-    head = "".join(f'<th scope="col"{t}>{h}</th>' for h, t in zip(sheet.header, text, strict=True))
+    names = [escape(name) for name in sheet.header]
+    head = "".join(f'<th scope="col"{t}>{h}</th>' for h, t in zip(names, text, strict=True))
     rows = "".join(
         f"<tr>{''.join(f'<td{t}>{escape(c)}</td>' for c, t in zip(row, text, strict=True))}</tr>"
         for row in sheet.rows

@@ -38,6 +38,7 @@ figcaption { margin-top: .3rem; }
 .trio span { flex: 0 1 6rem; min-width: 0; text-align: center; }
 .trio img { width: 100%; display: block; }
 img { image-rendering: pixelated; max-width: 100%; outline: 1px solid var(--line); }
+img.plot { image-rendering: auto; outline: none; height: auto; }
 .weights { display: flex; flex-wrap: wrap; gap: .6rem; align-items: flex-start; }
 .weights img { display: block; background: var(--card); }
 .bar { display: flex; flex-wrap: wrap; gap: .1rem .4rem; align-items: center; font-size: .85rem;

@@ -60,7 +60,7 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
     axes = figure.subplots()
     # most trials lie close together, and a few far off: the colours begin at the lower tenth
     low, high = np.quantile(values, [0.1, 1] if search.objective.greater else [0, 0.9])
-    scale = Normalize(low, high if high > low else low + 1e-9)
+    scale = Normalize(low, high) if high > low else Normalize(low - 0.5, low + 0.5)
     colours = colormaps[COLOURS if search.objective.greater else f"{COLOURS}_r"]
     order = sorted(known, key=lambda pair: pair[1], reverse=not search.objective.greater)
     for trial, value in order:
@@ -76,6 +76,7 @@ def parallel_coordinates(search: Search, trials: list[Trial]) -> bytes:
     axes.set_xticks(range(len(names)), names, fontsize=9, rotation=15)
     axes.set_yticks([])
     axes.set_xlim(-0.45, max(0.4, len(dimensions) - 0.8))
+    axes.set_ylim(-0.05, 1.05)  # whole axes, however few trials there are
     axes.spines[:].set_visible(False)
     figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=search.objective.metric)
     return png(figure)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from typing import Any
 
 from rich.table import Table
 
 from pipeline.config import written
+from pipeline.pages import frame
+from pipeline.pages.sheet import Sheet
 from pipeline.tune.plots import importance, learning_curves, parallel_coordinates
 from pipeline.tune.steps import Search
 from training.tracking.store import shown as without_passwords
@@ -22,18 +23,6 @@ PICTURES = {
     "parallel.png": "Parallel coordinates",
     "importance.png": "Importance",
 }
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }
-td.text, th.text { text-align: left; }
-tr.best { font-weight: 600; } .scroll { overflow-x: auto; }
-pre { background: #8881; padding: 1rem; overflow-x: auto; }
-@media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } }
-"""
 
 
 def ranked(search: Search, trials: list[Trial]) -> list[Trial]:
@@ -118,35 +107,19 @@ def write(search: Search, trials: list[Trial]) -> dict[str, bytes]:
 
 
 def page(search: Search, trials: list[Trial], files: dict[str, bytes]) -> str:
-    """The whole search as one page: no scripts, nothing loaded from elsewhere."""
-    first, *rest = title(search, trials).split("\n")
-    parts = [f"<h1>{escape(first)}</h1>", *(f"<p>{escape(line)}</p>" for line in rest)]
-    for name, heading in PICTURES.items():
+    """The whole search as one page."""
+    heading, *rest = title(search, trials).split("\n")
+    parts = [f'<p class="lead">{escape(line)}</p>' for line in rest]
+    for name, caption in PICTURES.items():
         data = base64.b64encode(files[name]).decode()
-        picture = f'<img src="data:image/png;base64,{data}" alt="{heading}">'
-        parts.append(f"<h2>{heading}</h2>{picture}")
-    parts.append(f"<h2>Trials</h2>{_rows(search, trials)}")
-    parts.append(f"<h2>Best config</h2><pre>{escape(files['best.yaml'].decode())}</pre>")
-    parts.append(f"<h2>The search</h2><pre>{escape(search.run.text)}</pre>")
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(first)}</title>\n<style>{CSS}</style></head>\n"
-        f"<body>{''.join(parts)}</body></html>\n"
+        picture = f'<img class="plot" src="data:image/png;base64,{data}" alt="{caption}">'
+        parts.append(frame.section(caption, picture))
+    rows = [cells(search, trial) for trial in ranked(search, trials)]
+    parts.append(
+        frame.section(
+            "Trials, the best first", frame.table(Sheet("trials", headings(search), rows))
+        )
     )
-
-
-def _rows(search: Search, trials: list[Trial]) -> str:
-    names = headings(search)
-    text = [' class="text"' if name == "outcome" else "" for name in names]
-    head = "".join(f"<th{t}>{escape(n)}</th>" for n, t in zip(names, text, strict=True))
-    body: list[Any] = []
-    for i, trial in enumerate(ranked(search, trials)):
-        row = zip(cells(search, trial), text, strict=True)
-        entries = "".join(f"<td{t}>{escape(cell)}</td>" for cell, t in row)
-        body.append(f"<tr{' class=best' if i == 0 else ''}>{entries}</tr>")
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+    parts.append(frame.section("Best config", f"<pre>{escape(files['best.yaml'].decode())}</pre>"))
+    parts.append(frame.section("The search", f"<pre>{escape(search.run.text)}</pre>"))
+    return frame.document(heading, f"{search.run.config.name}, a search", "tune", parts)

@@ -184,6 +184,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows(tiny: Path, tmp_path: Path)
     assert (tmp_path / "mlartifacts").is_dir()
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # a label outside its figure is one
 def test_pictures_can_be_drawn_of_one_trial_and_of_equal_ones(tiny: Path, tmp_path: Path) -> None:
     search = searched(tiny, tmp_path)
     for trials in (TRIALS[:1], [TRIALS[0], Trial(5, TRIALS[1].params, "done", ((1, 0.3),))]):
