@@ -27,6 +27,9 @@ from zoo_gen import ConfigError, DwszooError, EngineError, Store
 TRIAL, EPOCH, SCORE, RECORD = "trial", "epoch", "score", "record"
 LAST, FAILED = "last", "failed"
 STATE_FILE = "state.pt"
+LEAVING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}  # Tune's own 2 s are short on a busy machine
+"""How long a worker may take to leave a trial that was stopped. It then takes the next one, which
+Tune gives up if it cannot."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def trial_of(bench: Bench) -> Callable[[dict[str, Any]], None]:
     """What a worker does for each trial."""
 
     def trial(config: dict[str, Any]) -> None:
+        os.environ.update(LEAVING)
         try:
             work = bench.make(config[TRIAL]["params"])
             if work.recipe is not None and work.signals is not None:

@@ -164,6 +164,17 @@ class _Watcher(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.plan.note_time()
         self.progress()
+        for trial in trials:
+            if trial.status == "ERROR":
+                self._require_end(trial.config[TRIAL]["number"])
+
+    def _require_end(self, number: int) -> None:
+        """Fail if Tune has given a trial up without telling, as where no worker is free for it."""
+        if self.failure is None and not self.plan.trials[number].ended:
+            self.failure = EngineError(
+                f"Ray Tune gave up trial {number}: the worker that was to do it did not leave the "
+                "trial before; the same command continues the search"
+            )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.began.setdefault(trial.config[TRIAL]["number"], time.monotonic())

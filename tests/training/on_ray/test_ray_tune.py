@@ -21,7 +21,16 @@ from training.tuning.sampler import Sampler
 from training.tuning.settings import Objective, Tuning
 from training.tuning.space import Dimension, Params, Range, Space
 from training.tuning.work import Work
-from zoo_gen import ConfigError, Digits, Recipe, Signals, StorageError, Store, TrainingError
+from zoo_gen import (
+    ConfigError,
+    Digits,
+    EngineError,
+    Recipe,
+    Signals,
+    StorageError,
+    Store,
+    TrainingError,
+)
 from zoo_gen.recipe import Fit, Split, Zoo
 
 ACCURACY = Objective("val_accuracy", greater=True)
@@ -209,22 +218,42 @@ def test_trials_that_want_the_same_zoo_make_it_once(
     assert len(shards) == len(set(shards)) == 2 + 4
 
 
-def test_an_end_that_tune_tells_twice_counts_once(root: Store, request: Any) -> None:
-    plan = Plan(
-        Ledger(root, f"searches/{request.node.name}"), Sampler(SPACE, ACCURACY, False, 0), 2
-    )
-    told: list[Trial] = []
-    watcher = _Watcher(plan, ACCURACY, lambda trial, records: told.append(trial), lambda: None)
+@pytest.fixture
+def plan(root: Store, request: Any) -> Plan:
+    """A plan of two trials, none of which has begun."""
+    ledger = Ledger(root, f"searches/{request.node.name}")
+    return Plan(ledger, Sampler(SPACE, ACCURACY, False, 0), 2)
+
+
+def begun(plan: Plan, status: str) -> Any:
+    """The next trial, as Ray Tune has it."""
     trial = plan.next()
     assert trial is not None
-    result = {EPOCH: 1, RECORD: {"val_accuracy": 0.5}, LAST: True}
-    ray_trial = SimpleNamespace(
-        config={TRIAL: {"number": trial.number, "params": trial.params}}, last_result=result
-    )
-    watcher.on_trial_result(1, [], ray_trial, result)
-    watcher.on_trial_complete(1, [], ray_trial)
-    watcher.on_trial_error(1, [], ray_trial)
+    config = {TRIAL: {"number": trial.number, "params": trial.params}}
+    return SimpleNamespace(config=config, status=status, last_result=None)
+
+
+def test_an_end_that_tune_tells_twice_counts_once(plan: Plan) -> None:
+    told: list[Trial] = []
+    watcher = _Watcher(plan, ACCURACY, lambda trial, records: told.append(trial), lambda: None)
+    trial = begun(plan, "TERMINATED")
+    trial.last_result = {EPOCH: 1, RECORD: {"val_accuracy": 0.5}, LAST: True}
+    watcher.on_trial_result(1, [], trial, trial.last_result)
+    watcher.on_trial_complete(1, [], trial)
+    watcher.on_trial_error(1, [], trial)
     assert [(t.status, t.curve) for t in told] == [("done", ((1, 0.5),))]
+
+
+def test_a_trial_that_tune_gives_up_without_a_word_ends_the_search(plan: Plan) -> None:
+    watcher = _Watcher(plan, ACCURACY, lambda trial, records: None, lambda: None)
+    told, lost = begun(plan, "ERROR"), begun(plan, "ERROR")
+    watcher.on_trial_error(1, [], told)
+    watcher.on_step_begin(2, [told])
+    assert watcher.failure is None
+    watcher.on_step_begin(3, [told, lost])
+    assert isinstance(watcher.failure, EngineError)
+    assert str(watcher.failure).startswith("Ray Tune gave up trial 1: ")
+    assert not plan.trials[1].ended  # so that it goes on next time
 
 
 def test_an_end_that_cannot_be_kept_ends_the_search_with_its_reason(
