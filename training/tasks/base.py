@@ -54,11 +54,6 @@ class Metric:
         """Title and unit, for a column or an axis."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
-    @property
-    def direction(self) -> Literal["max", "min"]:
-        """As a search wants to be told."""
-        return "max" if self.greater else "min"
-
     def scaled(self, value: float) -> float:
         """In its unit."""
         return 100 * value if self.unit == "%" else value
