@@ -16,7 +16,7 @@ ELSEWHERE = {
     "zoo_gen/imports/checkpoints.py": "why a file cannot be read, put into another message",
     "zoo_gen/verdict.py": "what is wrong with a shard, told as it was found",
     "pipeline/config.py": "messages of pipeline/messages.py, joined",
-    "pipeline/search.py": "the reasons of trials that failed",
+    "pipeline/tune/steps.py": "the reasons of trials that failed",
 }
 """Files with a message whose words do not stand where it is raised."""
 
