@@ -13,7 +13,7 @@ from zoo_gen import errors
 ROOT = Path(__file__).parents[2]
 GAP = "…"  # what differs from one time to the next
 OURS = {name for name in vars(errors) if name.endswith(("Error", "CorruptShard"))}
-RAISED = OURS | {"UsageError", "Detached", "BadFile", "CannotServe", "Finding", "kind"}
+RAISED = OURS | {"UsageError", "Detached", "BadFile", "CannotServe", "Finding"}
 WHERE = {"dws": {"ValueError"}, "zoo_gen": RAISED, "training": RAISED, "pipeline": RAISED}
 WORDED = {"pipeline/messages.py": "explain"}  # a function that words errors for others
 
@@ -45,6 +45,8 @@ def messages() -> Iterator[Message]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and _name(node.func) in names and node.args:
                     yield Message(f"{place}:{node.lineno}", _text(node.args[0]))
+                if isinstance(node, ast.Raise) and (text := _of_a_variable(node)):
+                    yield Message(f"{place}:{node.lineno}", text)
                 if isinstance(node, ast.FunctionDef) and node.name == WORDED.get(place):
                     for end in (n for n in ast.walk(node) if isinstance(n, ast.Return)):
                         if end.value is not None and _text(end.value):
@@ -58,6 +60,12 @@ def entries(page: str) -> list[str]:
     ]
 
 
+def _of_a_variable(node: ast.Raise) -> str | None:
+    """The text of ``raise kind(f"...")``, where a variable says which error it is."""
+    named = isinstance(node.exc, ast.Call) and node.exc.args and _name(node.exc.func).islower()
+    return _text(node.exc.args[0]) if named else None
+
+
 def _name(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
@@ -65,8 +73,9 @@ def _name(function: ast.expr) -> str:
 def _text(value: ast.expr) -> str | None:
     if isinstance(value, ast.Constant):
         return str(value.value)
+    if isinstance(value, ast.BoolOp):
+        return _text(value.values[-1])
     if isinstance(value, ast.JoinedStr):
-        return "".join(
-            GAP if isinstance(v, ast.FormattedValue) else _text(v) or "" for v in value.values
-        )
+        gaps = (GAP if isinstance(v, ast.FormattedValue) else _text(v) for v in value.values)
+        return "".join(filter(None, gaps))
     return None
