@@ -32,8 +32,17 @@ class Message:
 
     def is_told_by(self, entry: str) -> bool:
         """Whether an entry of the page, with gaps of its own, covers the whole message."""
-        pattern = ".*".join(re.escape(part) for part in entry.split(GAP))
-        return self.text is not None and bool(re.fullmatch(pattern, self.text, re.DOTALL))
+        text, parts = self.text or "", entry.split(GAP)
+        if len(parts) == 1:
+            return text == entry
+        if not text.startswith(parts[0]):
+            return False
+        at = len(parts[0])
+        for part in parts[1:-1]:  # each where it comes first: no other place could do better
+            at = text.find(part, at) + len(part)
+            if at < len(part):
+                return False
+        return len(text) - at >= len(parts[-1]) and text.endswith(parts[-1])
 
 
 def messages() -> Iterator[Message]:
