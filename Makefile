@@ -2,6 +2,7 @@
 # make test    set everything up, then lint, types and tests
 # make lint    format, lint and types alone
 # make docs    the documentation, into site/index.html; a broken link or an undocumented name fails
+# make notebooks   run the notebooks and save them with their outputs
 # make bench   the measurements that the README quotes
 # make mlflow-server   an MLflow server on port 5000, its runs in PostgreSQL (PORT=, DATA=)
 #
@@ -15,7 +16,7 @@ SWIFT := .venv/swift/.set-up
 PORT ?= 5000
 DATA ?= dwszoo-data/mlflow-server
 
-.PHONY: demo test lint docs bench mlflow-server setup clean
+.PHONY: demo test lint docs notebooks bench mlflow-server setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
@@ -30,6 +31,9 @@ lint: $(SETUP)
 
 docs: $(SETUP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(SETUP)
+	$(BIN)/python notebooks/execute.py
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/fitting.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from generate import public, repository
+from generate import notebooks, public, repository
 from generate.commands import commands
 from generate.keys import config_keys
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,17 +14,21 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 GENERATED = {"commands": commands, "config": config_keys}
+PAGES = (".md", ".ipynb")  # what links to other files
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 _files: dict[str, Path] = {}  # page of the site -> file of the repository
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the pages of results into the navigation."""
-    pages = [repository.uri(f) for f in repository.results() if f.suffix == ".md"]
+    """Put the notebooks and the pages of results into the navigation."""
+    pages = {
+        "Notebooks": [repository.uri(f) for f in repository.all_notebooks()],
+        "Results": [repository.uri(f) for f in repository.results() if f.suffix == ".md"],
+    }
     for section in config.nav or []:
-        if "Results" in section:
-            section["Results"] += pages
+        for name in pages.keys() & section.keys():
+            section[name] += pages[name]
     return config
 
 
@@ -36,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise PluginError(str(error)) from error
     _files.clear()
     waiting = [repository.DOCS / f.src_uri for f in files.documentation_pages()]
-    waiting += repository.results()
+    waiting += repository.results() + repository.all_notebooks()
     while waiting:
         file = waiting.pop()
         uri = repository.uri(file)
@@ -49,8 +53,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 files.append(File.generated(config, uri, abs_src_path=str(path)))
             else:
                 files.append(File.generated(config, uri, content=repository.shown(file)))
-        if file.suffix == ".md":
-            waiting += repository.targets((repository.ROOT / file).read_text(), file)
+        if file.suffix == ".ipynb":
+            for name, content in notebooks.paged(repository.ROOT / file)[1].items():
+                place = f"{file.parent.as_posix()}/{name}"
+                files.append(File.generated(config, place, content=content))
+        if file.suffix in PAGES:
+            waiting += repository.targets(repository.shown(file), file)
     return files
 
 
@@ -61,4 +69,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     except (ValueError, KeyError) as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error
     file = _files[page.file.src_uri]
-    return repository.relinked(markdown, file) if file.suffix == ".md" else markdown
+    return repository.relinked(markdown, file) if file.suffix in PAGES else markdown

@@ -10,6 +10,8 @@ import os.path
 import re
 from pathlib import Path
 
+from generate import notebooks
+
 ROOT = Path(__file__).parents[2]
 DOCS, RESULTS = Path("docs"), Path("benchmarks/results")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(?=[)#])")
@@ -18,6 +20,8 @@ LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml",
 
 def uri(file: Path) -> str:
     """Where a file of the repository, named from its root, stands on the site."""
+    if file.suffix == ".ipynb":
+        return file.with_suffix(".md").as_posix()
     for folder, place in ((DOCS, ""), (RESULTS, "results/")):
         if file.is_relative_to(folder):
             return place + file.relative_to(folder).as_posix()
@@ -30,6 +34,11 @@ def results() -> list[Path]:
     return sorted(RESULTS / f.name for f in folder.iterdir() if f.suffix in (".md", ".png"))
 
 
+def all_notebooks() -> list[Path]:
+    """The notebooks, named from the root."""
+    return sorted(f.relative_to(ROOT) for f in (ROOT / "notebooks").glob("*.ipynb"))
+
+
 def targets(text: str, file: Path) -> list[Path]:
     """What a page links to that is a file of the repository, named from its root."""
     paths = [Path(os.path.normpath(file.parent / link)) for link in LINK.findall(text)]
@@ -38,6 +47,8 @@ def targets(text: str, file: Path) -> list[Path]:
 
 def shown(file: Path) -> str:
     """A file of the repository as a page."""
+    if file.suffix == ".ipynb":
+        return notebooks.paged(ROOT / file)[0]
     text = (ROOT / file).read_text()
     if file.suffix == ".md":
         return text

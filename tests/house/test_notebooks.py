@@ -1,44 +1,54 @@
-"""Notebooks run from top to bottom, and only use what the packages define."""
+"""Notebooks run from top to bottom, only use what the packages define, and keep clean outputs."""
 
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SECONDS_PER_CELL = 300
+sys.path.insert(0, str(ROOT / "notebooks"))
+from execute import ENVIRONMENT, executed, files  # noqa: E402
 
-each_notebook = pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+MOST_BYTES = 400_000
+PLACES = ("/home/", "/root/", "/tmp/", "/work/", "/Users/", "/var/", "site-packages")
+
+each_notebook = pytest.mark.parametrize("file", files(), ids=lambda file: file.stem)
 
 
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
+def cells(file: Path) -> list[nbformat.NotebookNode]:
+    """The code cells."""
+    return [c for c in nbformat.read(file, as_version=4).cells if c.cell_type == "code"]
+
+
+def test_they_are_numbered_from_one() -> None:
+    assert [file.name[:2] for file in files()] == [f"{i + 1:02}" for i in range(len(files()))]
+    assert files()
 
 
 @each_notebook
-def test_it_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # a kernel in the home is not ours
-    NotebookClient(
-        nbformat.read(file, as_version=4),
-        timeout=SECONDS_PER_CELL,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    ).execute()
+def test_it_runs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    again = [c for c in executed(file).cells if c.cell_type == "code"]
+    kinds = [[told(output) for output in cell.outputs] for cell in again]
+    assert kinds == [[told(output) for output in cell.outputs] for cell in cells(file)]
+
+
+def told(output: nbformat.NotebookNode) -> list[str]:
+    """What an output is: text of a stream, or a result with its media types."""
+    return [output.output_type, *sorted(output.get("data", {}))]
 
 
 @each_notebook
 def test_it_defines_nothing(file: Path) -> None:
-    cells = [c.source for c in nbformat.read(file, as_version=4).cells if c.cell_type == "code"]
     defined = [
         node.name
-        for source in cells
-        for node in ast.walk(ast.parse(without_magics(source)))
+        for cell in cells(file)
+        for node in ast.walk(ast.parse(without_magics(cell.source)))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]
     assert defined == []
@@ -46,8 +56,35 @@ def test_it_defines_nothing(file: Path) -> None:
 
 @each_notebook
 def test_it_is_kept_with_its_outputs(file: Path) -> None:
-    cells = [c for c in nbformat.read(file, as_version=4).cells if c.cell_type == "code"]
-    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    assert [c.execution_count for c in cells(file)] == list(range(1, len(cells(file)) + 1))
+    assert any("image/png" in o.get("data", {}) for c in cells(file) for o in c.outputs)
+
+
+@each_notebook
+def test_its_outputs_hold_nothing_of_this_machine(file: Path) -> None:
+    outputs = [output for cell in cells(file) for output in cell.outputs]
+    texts = [str({k: v for k, v in o.get("data", o).items() if k != "image/png"}) for o in outputs]
+    assert [text for text in texts if any(place in text for place in PLACES)] == []
+    assert [o.text for o in outputs if o.get("name") == "stderr"] == []  # warnings
+    assert [c.metadata for c in cells(file) if "execution" in c.metadata] == []  # times
+
+
+@each_notebook
+def test_it_is_small(file: Path) -> None:
+    assert file.stat().st_size <= MOST_BYTES
+
+
+@each_notebook
+def test_its_links_lead_somewhere(file: Path) -> None:
+    texts = [c.source for c in nbformat.read(file, as_version=4).cells if c.cell_type == "markdown"]
+    links = [link for text in texts for link in links_of(text)]
+    assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+def links_of(text: str) -> list[str]:
+    """Targets of Markdown links that are files."""
+    found = [part.split(")")[0] for part in text.split("](")[1:]]
+    return [link for link in found if "://" not in link]
 
 
 def without_magics(source: str) -> str:
