@@ -58,8 +58,7 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
         columns, about = _of_zoo(found, store, networks)
         place = out or store.url(f"predictions/{found.name}-of-{about['zoo']}.parquet")
     if place is not None:
-        folder, _, name = place.rpartition("/")
-        target = Store(folder or ("/" if place.startswith("/") else "."))
+        target, name = Store.around(place)
         target.publish(name, encode(columns, {"model": origin, "learned_from": found.zoo, **about}))
         click.echo(f"written to   {target.url(name)}")
 
@@ -78,8 +77,7 @@ def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel,
     inside = (Path(name) / MODEL_FILE).is_file()  # a folder below models/
     if "://" in name or name.endswith(".safetensors") or Path(name).is_file() or inside:
         file = f"{name.rstrip('/')}/{MODEL_FILE}" if inside else name
-        folder, _, base = file.rpartition("/")
-        place = Store(folder or ("/" if file.startswith("/") else "."))
+        place, base = Store.around(file)
         if not place.exists(base):
             raise ModelError(f"{name}: there is no such file")
         return decode(place.read(base), file), file

@@ -55,6 +55,12 @@ class Store:
         self.patience = patience
         self._reached = False
 
+    @classmethod
+    def around(cls, file: str) -> tuple[Store, str]:
+        """The folder of a file, given as a path or an address, and the file's name in it."""
+        folder, _, name = file.rpartition("/")
+        return cls(folder or ("/" if file.startswith("/") else ".")), name
+
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
 

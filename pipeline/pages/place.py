@@ -24,12 +24,11 @@ def page_place(file: str, command: str) -> tuple[Store, str]:
     Raises:
         ConfigError: something is there that is no such page, or no file is named.
     """
-    folder, _, name = file.rpartition("/")
+    store, name = Store.around(file)
     if not name or (not file.startswith("s3://") and Path(file).is_dir()):
         raise ConfigError(
             f"--html: got {file!r}, expected the name of a file such as {command}.html"
         )
-    store = Store(folder or ("/" if file.startswith("/") else "."))
     if store.exists(name) and mark(command).encode() not in store.read(name)[:HEAD]:
         raise ConfigError(
             f"--html: {file} is there and is no page of `dwszoo {command}`, which alone is written "

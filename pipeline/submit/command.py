@@ -131,6 +131,7 @@ def _passed_on(context: click.Context) -> tuple[str, ...]:
 
 
 _OWN = tuple(submit.params)
+"""The options that `submit` has before `submit_of` adds those of `run`."""
 
 
 def _work(config: str, passed: tuple[str, ...], upload: bool, options: dict[str, Any]) -> Work:
