@@ -27,7 +27,7 @@ from zoo_gen import (
     Zoo,
     generate,
 )
-from zoo_gen.generate import Engine, shard_name
+from zoo_gen.generate import Engine, missing_shards
 from zoo_gen.recipe import hash8
 
 
@@ -124,8 +124,7 @@ class Run(Tracked):
             return Generated(facts.folder, facts.members)
         recipe = self.recipe
         zoo, title = (place.store, recipe, self.signals), f"zoo {recipe.name}-{recipe.hash8}"
-        there = set(place.store.names(f"{recipe.folder}/shards"))
-        if there.issuperset(shard_name(i) for i in range(recipe.shards)):
+        if not missing_shards(place.store, recipe):
             generated = generate(*zoo, LocalEngine())
             place.say(f"{title}: {recipe.members:,} networks are there")
             return generated

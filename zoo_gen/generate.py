@@ -112,8 +112,7 @@ def generate(
     space = recipe.space(signals)
     description = describe(store, recipe, space)
     store.sweep(f"{recipe.folder}/shards")
-    there = set(store.names(f"{recipe.folder}/shards"))
-    missing = [i for i in range(recipe.shards) if shard_name(i) not in there]
+    missing = missing_shards(store, recipe)
     done = Generated(recipe.folder, recipe.members)
     present = recipe.members - sum(len(recipe.rows(i)) for i in missing)
     progress(present)
@@ -252,6 +251,12 @@ def _fitted_columns(
         **{name: column[row] for name, column in signals.columns.items()},
     }
     return columns, fitted.execution
+
+
+def missing_shards(store: Store, recipe: Recipe) -> list[int]:
+    """The shards of a zoo that are not published yet; none of one that is whole."""
+    there = set(store.names(f"{recipe.folder}/shards"))
+    return [i for i in range(recipe.shards) if shard_name(i) not in there]
 
 
 def shard_name(shard: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from zoo_gen import DwszooError, EngineError, LocalEngine, Recipe, Signals, Store, generate
-from zoo_gen.generate import shard_name
+from zoo_gen.generate import missing_shards
 
 ATTEMPTS = 3
 
@@ -23,7 +23,7 @@ def make_zoo(store: Store, recipe: Recipe, signals: Signals) -> None:
         EngineError: its makers die.
     """
     for _ in range(ATTEMPTS):
-        if there(store, recipe):
+        if not missing_shards(store, recipe):
             return
         options = {"name": f"dwszoo {store.url(recipe.folder)}", "get_if_exists": True}
         maker = _Maker.options(num_cpus=0, **options).remote()  # type: ignore[attr-defined]
@@ -36,17 +36,11 @@ def make_zoo(store: Store, recipe: Recipe, signals: Signals) -> None:
         except ray.exceptions.RayActorError:
             continue  # ended by another one that waited, with the zoo done; or dead
         ray.kill(maker)
-    if not there(store, recipe):
+    if missing_shards(store, recipe):
         raise EngineError(
             f"the zoo {recipe.name}-{recipe.hash8} was not finished: the processes that make it "
             "die, often for want of memory; use a smaller zoo.rows_per_shard"
         )
-
-
-def there(store: Store, recipe: Recipe) -> bool:
-    """Whether all shards of a zoo are published."""
-    names = set(store.names(f"{recipe.folder}/shards"))
-    return names.issuperset(shard_name(i) for i in range(recipe.shards))
 
 
 @ray.remote
