@@ -41,7 +41,7 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
     """The main metric on validation networks against epochs, one line per seed, as PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
     for i, row in enumerate(found):
         for k, curve in enumerate(row.curves):
@@ -52,10 +52,12 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
     if chance is not None:
         line_at = metric.scaled(chance)
         axes.axhline(line_at, color="gray", linestyle="--", linewidth=1, label="chance")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"validation {metric.heading}")
     _bound(axes, metric, [v for row in found for curve in row.curves for _, v in curve])
-    axes.legend(frameon=False)
+    # beside the lines, which with nine models leave it no room
+    figure.legend(loc="outside right upper", frameon=False)
     return png(figure, axes)
 
 
@@ -63,7 +65,7 @@ def against_networks(found: list[Row], metric: Metric) -> bytes:
     """A test metric against the number of training networks, mean and deviation, as PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
     for i, model in enumerate(dict.fromkeys(row.model for row in found)):
         rows = [row for row in found if row.model == model and row.networks is not None]
@@ -84,7 +86,8 @@ def against_networks(found: list[Row], metric: Metric) -> bytes:
         axes.set_yscale("log")
     axes.set_xlabel("training networks")
     axes.set_ylabel(f"test {metric.heading}")
-    axes.legend(frameon=False)
+    # beside the lines, which with nine models leave it no room
+    figure.legend(loc="outside right upper", frameon=False)
     return png(figure, axes)
 
 
