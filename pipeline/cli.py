@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from pipeline import __version__
+from pipeline.completion import completion, config_names, zoo_names
+from pipeline.doctor.command import doctor
 from pipeline.options import debug_option, root_option
 from pipeline.predict import predict
 from pipeline.report.command import report_of, show
@@ -16,6 +19,27 @@ from pipeline.transfer import export_zoo, import_zoo
 from pipeline.tune.command import tune_of
 
 INTERRUPTED = 130
+CONTENTS = {  # of the help: a word or two for each command
+    "From a config": {
+        "run CONFIG": "everything: the zoo, every model and seed, the table",
+        "generate CONFIG": "the zoo alone",
+        "train CONFIG": "the models alone",
+        "tune CONFIG": "search hyper-parameters",
+        "report CONFIG": "the table, pictures, a page; register the best model",
+        "submit CONFIG": "the same as run, as a job of a Ray cluster",
+    },
+    "Zoos and models": {
+        "inspect ZOO": "what is in a zoo, and whether it is healthy",
+        "predict MODEL INPUT": "what a model says of networks",
+        "import FORMAT SRC": "networks of others as a zoo",
+        "export ZOO DST": "a zoo as files for others",
+    },
+    "This place": {
+        "configs": "the built-in configs, and plug-ins",
+        "doctor": "what is here, what is missing for what",
+        "completion SHELL": "a script for bash, zsh or fish",
+    },
+}
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,14 +78,21 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Change one key of the config, such as zoo.views=2. Repeatable.",
         ),
         root_option,
-        click.argument("config"),
+        click.argument("config", shell_complete=config_names),
     ):
         command = option(command)
     return command
 
 
-class Suggesting(click.Group):
-    """A group that names the nearest command."""
+class Contents(click.Group):
+    """A group whose help is a table of contents, and which names the nearest command."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Sections of commands, a line each."""
+        width = max(len(usage) for section in CONTENTS.values() for usage in section)
+        for title, section in CONTENTS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{usage:<{width}}", line) for usage, line in section.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As in click, with a suggestion."""
@@ -75,14 +106,14 @@ class Suggesting(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dwszoo")
+@click.group(cls=Contents, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dwszoo")
 def cli() -> None:
     """Zoos of small neural networks, and networks that learn on their weights.
 
     \b
-    dwszoo configs            what can be run
-    dwszoo run digits         everything, from images to a tracked table
+    dwszoo run digits         begin here: from images to a tracked table
+    dwszoo run --help         every command has examples
 
     CONFIG is the name of a built-in config or a YAML file. The same command run again skips what
     is done and continues what is not.
@@ -169,7 +200,7 @@ def train(**options: Any) -> None:
 
 
 @cli.command()
-@click.argument("zoo")
+@click.argument("zoo", shell_complete=zoo_names)
 @click.option("--html", metavar="FILE", help="Write a page with pictures, complete in itself.")
 @click.option("--source", metavar="PATH", help="For the page: where the signals lie (DIR or file).")
 @click.option("--verify", is_flag=True, help="Check every byte of every shard, and nothing else.")
@@ -188,7 +219,7 @@ def inspect(
     dwszoo inspect digits
     dwszoo inspect mnist --html mnist.html --source DIR
     dwszoo inspect s3://bucket/prefix/zoos/digits-1a2b3c4d --verify
-    dwszoo inspect digits --mend      then the command that made the zoo, once more
+    dwszoo inspect digits --mend     then the command that made the zoo, once more
     """
     from pipeline.inspect.command import inspect_zoo
 
@@ -219,6 +250,8 @@ def configs() -> None:
 
 
 cli.add_command(report_of(run, _run))
+cli.add_command(completion)
+cli.add_command(doctor)
 cli.add_command(predict)
 cli.add_command(import_zoo)
 cli.add_command(export_zoo)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pipeline.completion import zoo_names
 from pipeline.options import debug_option, root_option
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -101,7 +102,7 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
 
 
 @click.command("export")
-@click.argument("zoo")
+@click.argument("zoo", shell_complete=zoo_names)
 @click.argument("dst", type=click.Path(path_type=Path))
 @click.option(
     "--format",

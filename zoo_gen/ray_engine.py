@@ -60,7 +60,7 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         if address is not None:
             _knock(address)
         ray.init(address=address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+    except Exception as error:  # whatever Ray raises, down to a bare Exception on a busy machine
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EngineError(

@@ -80,6 +80,13 @@ class Store:
                 config_kwargs={"retries": {"total_max_attempts": 2}, "connect_timeout": 10},
             )
 
+    def credentials(self) -> str | None:
+        """How credentials for S3 are found ("env", "iam-role", ...); None where there are none."""
+        from botocore.session import get_session
+
+        found = get_session().get_credentials()
+        return None if found is None else str(found.method)
+
     def url(self, path: str) -> str:
         """The full name of a path below the root.
 

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from pipeline.completion import config_names
 from pipeline.options import debug_option
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def submit_of(run: click.Command) -> click.Command:
 
 
 @click.command()
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=config_names)
 @click.option(
     "--address",
     default="http://127.0.0.1:8265",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.completion import config_names
 from pipeline.options import debug_option
 
 
@@ -18,7 +19,7 @@ def tune_of(run: click.Command) -> click.Command:
 
 
 @click.command()
-@click.argument("config")
+@click.argument("config", shell_complete=config_names)
 @click.option("--trials", type=click.IntRange(min=1), help="How many at most (default: 30).")
 @click.option("--minutes", type=float, help="Or how long, over all commands that continue it.")
 @click.option("--output", metavar="FILE", help="Write the best config here as well.")

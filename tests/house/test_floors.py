@@ -42,6 +42,7 @@ DOORS = {
     },
     "fsspec": {"zoo_gen/store.py"},
     "s3fs": {"zoo_gen/store.py"},
+    "botocore": {"zoo_gen/store.py"},
     "pyarrow": {
         "training/predictions.py",  # predictions as Parquet
         "training/on_ray/train.py",  # the shape in which Ray Train takes a file system
@@ -54,6 +55,8 @@ DOORS = {
     "triton": {"zoo_gen/fit/triton_kernel.py"},
     "click": {
         "pipeline/cli.py",
+        "pipeline/completion.py",
+        "pipeline/doctor/command.py",
         "pipeline/options.py",
         "pipeline/predict.py",
         "pipeline/report/command.py",
@@ -62,7 +65,12 @@ DOORS = {
         "pipeline/tune/command.py",
     },
     "pydantic": {"pipeline/config.py", "pipeline/kind_of.py"},
-    "importlib.metadata": {"training/tracking/tags.py", "zoo_gen/kinds.py"},
+    "importlib.metadata": {
+        "pipeline/doctor/machine.py",
+        "pipeline/doctor/services.py",
+        "training/tracking/tags.py",
+        "zoo_gen/kinds.py",
+    },
     "yaml": {"pipeline/config.py", "pipeline/cli.py"},
 }
 

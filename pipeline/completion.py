@@ -1,0 +1,49 @@
+"""What a shell proposes for arguments; quick, so nothing heavy is imported and no network asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from pipeline.built_in import built_in
+from pipeline.options import DEFAULT_ROOT, debug_option
+
+VARIABLE = "_DWSZOO_COMPLETE"  # by which the shell's script asks, as click wants it
+
+
+def config_names(context: click.Context, _: Any, typed: str) -> list[CompletionItem]:
+    """Built-in configs; files where none begins so."""
+    return _or_files([name for name in built_in() if name.startswith(typed)])
+
+
+def zoo_names(context: click.Context, _: Any, typed: str) -> list[CompletionItem]:
+    """Zoos below a local root; files and folders where none begins so."""
+    folder = os.path.join(os.path.expanduser(context.params.get("root") or DEFAULT_ROOT), "zoos")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return _or_files([n for n in names if n.startswith(typed) and not n.startswith(".")])
+
+
+def _or_files(names: list[str]) -> list[CompletionItem]:
+    # bash proposes either its own files or what it is told
+    return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@debug_option
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that lets SHELL complete commands, options, configs and zoos.
+
+    \b
+    dwszoo completion bash >> ~/.bashrc
+    dwszoo completion zsh >> ~/.zshrc
+    dwszoo completion fish > ~/.config/fish/completions/dwszoo.fish
+    """
+    root = context.find_root()
+    script = get_completion_class(shell)
+    assert script is not None
+    click.echo(script(root.command, {}, "dwszoo", VARIABLE).source())

@@ -1,0 +1,190 @@
+"""`dwszoo doctor` tells what is missing and what to do, hangs on nothing and tells no secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from pipeline.doctor import machine, services
+from pipeline.doctor.check import Answer, Check, Looking
+from zoo_gen import Store
+from zoo_gen.fit import compiler
+from zoo_gen.kinds import Plugin
+
+SECRET = "a-word-nobody-should-see"
+
+
+def free_port() -> int:
+    """Of loopback, where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(autouse=True)
+def no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is tried by the tests that say so alone: it takes seconds to start."""
+    if "ray" not in request.node.name:
+        found = [Answer("ok", "Ray", "not tried")]
+        monkeypatch.setattr(services, "ray", lambda address: found)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Credentials, and the address of an endpoint where nobody listens."""
+    S3FileSystem.clear_instance_cache()  # which would remember another test's endpoint
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return endpoint
+
+
+@pytest.fixture
+def endpoint(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One where a server listens, with a bucket."""
+    import boto3
+
+    server = ThreadedMotoServer("127.0.0.1", int(s3.rsplit(":", 1)[1]))
+    server.start()
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    yield s3
+    server.stop()
+
+
+def test_all_is_well_here_and_told_in_eighty_columns(
+    dwszoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = dwszoo("doctor", "--root", tmp_path / "root")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert all(re.match(r"(ok|warning|missing) +\S|  +\S|$", line) for line in lines[:-1])
+    assert max(len(line) for line in lines if "->" not in line) <= 80
+    assert lines[-1] == "dwszoo works here"
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_root_that_cannot_be_is_not_well(dwszoo, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, out, err = dwszoo("doctor", "--root", tmp_path / "file" / "root")
+    assert (code, err) == (1, "dwszoo: not well: root\n")
+    assert "may not be written" in " ".join(out.split())
+    assert "-> choose another --root" in out
+
+
+def test_an_endpoint_that_is_away_is_told_without_the_secret(
+    dwszoo, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://somebody:{SECRET}@127.0.0.1:{free_port()}")
+    began = time.monotonic()
+    code, out, err = dwszoo("doctor", "--root", "s3://bucket/prefix")
+    assert (code, err) == (1, "dwszoo: not well: S3, MLflow\n")
+    words = " ".join(out.split())
+    assert "credentials (env), but cannot write s3://bucket/prefix" in words
+    assert "the MLflow store http://***@127.0.0.1" in words
+    assert SECRET not in out
+    assert time.monotonic() - began < 60
+
+
+def test_a_bucket_that_takes_objects_is_well(endpoint: str) -> None:
+    (found,) = services.s3(Store("s3://bucket/prefix", patience=0))
+    told = f"s3://bucket/prefix at {endpoint} takes objects; credentials: env"
+    assert (found.status, found.found) == ("ok", told), found
+
+
+def test_without_credentials_that_is_what_is_told(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    (found,) = services.s3(Store("s3://bucket/prefix", patience=0))
+    assert found.fails
+    assert "no credentials were found" in found.found
+
+
+def test_runs_of_a_root_on_s3_need_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = services.mlflow(Store("s3://bucket/prefix"))
+    assert found.fails
+    assert "export MLFLOW_TRACKING_URI=" in found.remedy
+
+
+def test_a_compiler_that_is_not_there_is_told_with_its_price(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    compiler.kernel.cache_clear()
+    (found,) = machine.compiler()
+    compiler.kernel.cache_clear()
+    assert (found.status, found.fails) == ("missing", False)
+    assert "no-such-compiler" in found.found
+    assert "four times as long" in found.found
+    assert "apt-get install gcc" in found.remedy
+
+
+def test_packages_that_are_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["click>=99", "torch", "no-such-thing", 'trimesh>=99; extra == "meshes"']
+    monkeypatch.setattr(machine, "requires", lambda name: wanted)
+    _, packages, meshes = machine.python()
+    assert packages.fails
+    assert packages.remedy == "pip install 'click>=99' 'no-such-thing'"
+    assert (meshes.status, meshes.fails) == ("missing", False)
+    assert meshes.remedy == "pip install 'dwszoo[meshes]'"
+
+
+def test_a_plug_in_that_is_broken_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Plugin("x", "dwszoo.tasks", "a:B", "acme 1.2", "it cannot be imported")
+    good = Plugin("y", "dwszoo.tasks", "a:C", "acme 1.2")
+    monkeypatch.setattr("pipeline.config.plugins", lambda: [broken, good])
+    first, second = machine.plugins()
+    assert (first.status, first.remedy) == ("warning", "mend it, or pip uninstall acme")
+    assert (second.status, second.found) == ("ok", str(good))
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_a_check_without_an_answer_is_given_up(needed: bool) -> None:
+    slow = Check("slow", lambda: time.sleep(5) or [], needed=needed, seconds=0.05)
+    (found,) = Looking(slow).wait()
+    assert (found.status, found.fails) == ("missing", needed)
+    assert "no answer" in found.found
+
+
+def test_a_check_that_breaks_is_a_finding() -> None:
+    (found,) = Looking(Check("broken", lambda: [1 / 0])).wait()
+    assert (found.status, found.found) == ("missing", "division by zero")
+
+
+def test_a_ray_that_nobody_runs_is_told_at_once(dwszoo, tmp_path: Path) -> None:
+    address = f"ray://127.0.0.1:{free_port()}"
+    code, out, err = dwszoo("doctor", "--root", tmp_path, "--address", address)
+    assert (code, err) == (1, "dwszoo: not well: Ray\n")
+    assert f"the Ray cluster at {address} could not be reached" in " ".join(out.split())
+
+
+def test_a_ray_that_is_there_runs_a_task(ray_session: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    (found,) = services.ray(ray.get_runtime_context().gcs_address)
+    assert found.status == "ok", found
+    assert "ran a task: 1 machine(s), 2 CPUs, 0 GPUs" in found.found
+
+
+def test_a_ray_that_never_starts_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "RAY", "import time; time.sleep(100)")
+    monkeypatch.setattr(services, "RAY_SECONDS", 0.5)
+    (found,) = services.ray(None)
+    assert (found.status, found.fails) == ("missing", False)
+    assert "no answer in 0 s" in found.found
+    assert found.remedy == "--engine local does without"

@@ -1,0 +1,111 @@
+"""The help of the command line, and what a shell completes; both load nothing heavy."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import BashComplete
+
+from pipeline.built_in import built_in
+from pipeline.cli import CONTENTS, cli
+from pipeline.completion import VARIABLE
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "ray", "mlflow", "pydantic", "matplotlib"}
+
+
+def completed(*words: str) -> list[str]:
+    """What bash proposes for the last word."""
+    *before, last = words
+    found = BashComplete(cli, {}, "dwszoo", VARIABLE).get_completions(before, last)
+    return [item.value or item.type for item in found]
+
+
+def test_each_command_stands_in_the_contents_once(dwszoo) -> None:
+    _, told, _ = dwszoo("--help")
+    listed = [usage.split()[0] for section in CONTENTS.values() for usage in section]
+    assert sorted(listed) == sorted(cli.commands)
+    for section in CONTENTS.values():
+        for usage, line in section.items():
+            assert re.search(rf"^  {re.escape(usage)} +{re.escape(line)}$", told, re.M)
+
+
+@pytest.mark.parametrize("name", ["", *cli.commands])
+def test_help_has_an_example_and_fits_a_terminal(dwszoo, name: str) -> None:
+    code, told, _ = dwszoo(*([name] if name else []), "--help")
+    assert code == 0
+    assert re.search(rf"^  dwszoo {name or 'run'}\b", told, re.M)
+    assert max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from pipeline.cli import status; status(['--help']); status(['run', '--help'])",
+        "from tests.pipeline.test_help import completed; completed('run', ''); "
+        "completed('inspect', '')",
+    ],
+    ids=["help", "completion"],
+)
+def test_it_loads_nothing_heavy(program: str) -> None:
+    heavy = f"import sys; print(*{HEAVY!r} & sys.modules.keys())"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{heavy}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, ""), ran.stderr
+
+
+def test_commands_options_and_their_values_are_completed() -> None:
+    assert completed("ru") == ["run"]
+    assert completed("run", "--eng") == ["--engine"]
+    assert completed("run", "--engine", "") == ["ray", "local"]
+
+
+@pytest.mark.parametrize("command", ["run", "generate", "train", "tune", "report", "submit"])
+def test_a_config_is_a_built_in_one_or_a_file(command: str) -> None:
+    assert completed(command, "") == list(built_in())
+    assert completed(command, "mn") == ["mnist-edit", "mnist-retrieve", "mnist"]
+    assert completed(command, "./m") == ["file"]
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("export",), ("predict", "MODEL")])
+def test_a_zoo_is_one_below_the_root_or_a_folder(tmp_path: Path, command: tuple[str, ...]) -> None:
+    for name in ("digits-11111111", "mnist-22222222", ".probe"):
+        (tmp_path / "zoos" / name).mkdir(parents=True)
+    root = ("--root", str(tmp_path))
+    assert completed(command[0], *root, *command[1:], "") == ["digits-11111111", "mnist-22222222"]
+    assert completed(command[0], *root, *command[1:], "d") == ["digits-11111111"]
+    assert completed(command[0], *root, *command[1:], "x") == ["file"]
+    assert completed(command[0], "--root", "s3://b/p", *command[1:], "") == ["file"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_is_printed(dwszoo, shell: str) -> None:
+    code, script, _ = dwszoo("completion", shell)
+    assert code == 0
+    assert f"{VARIABLE}={shell}_complete" in script
+
+
+def test_bash_completes_with_the_script(dwszoo, tmp_path: Path) -> None:
+    _, script, _ = dwszoo("completion", "bash")
+    command = tmp_path / "dwszoo"
+    command.write_text(f"#!/bin/sh\nexec {sys.executable} -m pipeline\n")
+    command.chmod(0o755)
+    program = f"""{script}
+        compopt() {{ :; }}
+        COMP_WORDS=(dwszoo run dig); COMP_CWORD=2
+        _dwszoo_completion {command} dig run
+        echo "${{COMPREPLY[@]}}"
+    """
+    ran = subprocess.run(["bash", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "digits\n", ran.stderr
+
+
+def test_an_unknown_command_names_the_nearest(dwszoo) -> None:
+    code, _, err = dwszoo("doctr")
+    assert code == 2
+    assert "Did you mean 'doctor'?" in err
