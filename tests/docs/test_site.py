@@ -92,6 +92,19 @@ def test_every_public_name_is_told(site: Path) -> None:
     assert set(public.public_names()) > {"dws.DWSNet", "zoo_gen.open_zoo", "training.tasks.Task"}
 
 
+def test_every_notebook_is_a_page_with_its_pictures(site: Path) -> None:
+    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    shown = {f: re.findall(r'<img[^>]* src="([^"]+)"', page_of(site, f).read_text()) for f in files}
+    kept = {f: f.read_text().count('"image/png": ') for f in files}
+    assert {f: len(pictures) for f, pictures in shown.items()} == kept
+    assert all((site / "notebooks" / name).is_file() for names in shown.values() for name in names)
+
+
+def page_of(site: Path, notebook: Path) -> Path:
+    """The page of a notebook."""
+    return site / "notebooks" / f"{notebook.stem}.html"
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     loaded = re.compile(
         r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(https?:)?//', re.IGNORECASE
