@@ -52,7 +52,7 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
     if chance is not None:
         line_at = metric.scaled(chance)
         axes.axhline(line_at, color="gray", linestyle="--", linewidth=1, label="chance")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"validation {metric.heading}")
     _bound(axes, metric, [v for row in found for curve in row.curves for _, v in curve])
