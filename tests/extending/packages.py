@@ -52,5 +52,5 @@ def dwszoo(site: Path, *commands: Sequence[object]) -> subprocess.CompletedProce
         env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
