@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,12 @@ class Cloud:
     @property
     def machines(self) -> int:
         """How many machines there are beside the head."""
-        names = [p.name() for p in self._family() if p.status() != psutil.STATUS_ZOMBIE]
-        return max(0, names.count("raylet") - 1)
+        raylets = 0
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):  # it may end between the list and the question
+                alive = process.status() != psutil.STATUS_ZOMBIE
+                raylets += alive and process.name() == "raylet"
+        return max(0, raylets - 1)
 
     def end(self) -> None:
         """SIGKILL to all of it."""
