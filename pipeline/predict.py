@@ -115,7 +115,7 @@ def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any
         click.echo(f"note         the model learned from another zoo ({model.zoo})")
     for split, found in scores(model, columns).items():
         told = (f"{k} {v:.1%}" if k == "accuracy" else f"{k} {number(v)}" for k, v in found.items())
-        click.echo(f"{split:<13}{', '.join(told)}")
+        click.echo(f"{split:<12} {', '.join(told)}")
     return columns, {"zoo": folder, "url": zoo.url}
 
 
@@ -137,7 +137,7 @@ def _of_file(model: TrainedModel, file: Path) -> dict[str, Any]:
             click.echo(f"class {i:<7}{shares[i]:.1%}")
     elif model.output.kind == "values":
         for name in model.output.names:
-            click.echo(f"{name:<13}{number(float(columns[f'predicted_{name}'][0]))}")
+            click.echo(f"{name:<12} {number(float(columns[f'predicted_{name}'][0]))}")
     else:
-        click.echo(f"{model.output.kind:<13}{model.output.size} numbers; --out FILE writes them")
+        click.echo(f"{model.output.kind:<12} {model.output.size} numbers; --out FILE writes them")
     return {"file": np.array([str(file)]), **columns}
