@@ -269,6 +269,9 @@ def status(arguments: list[str]) -> int:
     try:
         cli.main(arguments, prog_name="dwszoo", standalone_mode=False)
     except click.ClickException as error:
+        if not arguments:  # then the message is the help
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         click.echo(f"dwszoo: {error.format_message()}", err=True)
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(f"try: {error.ctx.command_path} --help", err=True)
