@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
 
 from pipeline.config import Config
 from pipeline.workplace import Workplace
@@ -14,13 +14,13 @@ from training.tracking.store import artifact_place
 from zoo_gen import StorageError, TrackingError
 
 
-class Tracked:
+class Tracked(ABC):
     """What has a run of its own in MLflow, opened at the first use."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def tracking(self) -> Tracking:
         """That run."""
-        raise NotImplementedError
 
     @contextmanager
     def closing(self) -> Iterator[None]:
