@@ -47,7 +47,7 @@ class Training_:
     folder: Path
     root: str
     tracking: Tracking
-    processes: list[subprocess.Popen[str]]
+    processes: list[subprocess.Popen[bytes]]
 
     @property
     def job(self) -> Job:
@@ -65,19 +65,27 @@ class Training_:
         """Let it end: without, it waits in the middle."""
         Path(f"{self.traces}.go").touch()
 
-    def start(self, where: str = "ray", workers: int = 1) -> subprocess.Popen[str]:
+    def start(self, where: str = "ray", workers: int = 1) -> subprocess.Popen[bytes]:
         file = self.folder / "jobs.pickle"
         file.write_bytes(pickle.dumps(([self.job], self.tracking)))
         command = [sys.executable, str(HERE / "slow_model.py"), str(file), self.root, where]
-        self.processes.append(
-            subprocess.Popen(
-                [*command, str(workers)],
-                env={**os.environ, **ENVIRONMENT},
-                stderr=subprocess.PIPE,
-                text=True,
+        with open(self.words, "ab") as words:
+            self.processes.append(
+                subprocess.Popen(
+                    [*command, str(workers)], env={**os.environ, **ENVIRONMENT}, stderr=words
+                )
             )
-        )
         return self.processes[-1]
+
+    @property
+    def words(self) -> Path:
+        """Where its processes write what they say."""
+        return self.folder / "words.txt"
+
+    def ends(self, process: subprocess.Popen[bytes], seconds: float = 400) -> None:
+        """Wait for a process that must end well."""
+        process.wait(timeout=seconds)
+        assert process.returncode == 0, self.words.read_text()
 
     def weights(self) -> dict[str, torch.Tensor]:
         return load(Store(self.root).read(f"{self.job.folder}/model.safetensors"))
@@ -116,14 +124,7 @@ def training(tmp_path: Path) -> Iterator[Train]:
         for process in one.processes:
             if process.poll() is None:
                 process.kill()
-                process.communicate()
-
-
-def ends(process: subprocess.Popen[str], seconds: float = 400) -> str:
-    """What a process said that must end well."""
-    _, said = process.communicate(timeout=seconds)
-    assert process.returncode == 0, said
-    return said
+                process.wait()
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -145,7 +146,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
     return one.weights()
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The Ray Train workers below a driver."""
     family = psutil.Process(process.pid).children(recursive=True)
     return [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
@@ -161,11 +162,11 @@ def checkpointed(one: Training_) -> bool:
     )
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to a driver, and the end of whatever it had started."""
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.communicate()
+    process.wait()
     _, alive = psutil.wait_procs(family, timeout=20)
     for left in alive:
         left.kill()
@@ -187,7 +188,7 @@ def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -
     workers_of(process)[0].send_signal(signal.SIGKILL)
     one.go()
     killed, before = time.time(), steps(one.traces)
-    ends(process)
+    one.ends(process)
     assert steps(one.traces) - before < 2 * STEPS  # they went on, not from the start
     assert one.epochs() == list(range(1, EPOCHS + 1))
     assert same(one.weights(), undisturbed)
@@ -203,7 +204,7 @@ def test_a_killed_command_without_ray(training: Train, undisturbed: Any, tell: T
     kill(process)
     one.go()
     before, again = steps(one.traces), time.time()
-    ends(one.start("plain"))
+    one.ends(one.start("plain"))
     assert steps(one.traces) - before < STEPS  # it went on, not from the start
     assert one.epochs() == list(range(1, EPOCHS + 1))
     assert same(one.weights(), undisturbed)
@@ -227,7 +228,7 @@ def test_a_killed_driver_with_everything_on_s3(
     kill(process)
     one.go()
     before, again = steps(one.traces), time.time()
-    ends(one.start())
+    one.ends(one.start())
     assert steps(one.traces) - before < STEPS  # it went on, not from the start
     assert one.epochs() == list(range(1, EPOCHS + 1))
     assert same(one.weights(), undisturbed)
@@ -253,12 +254,12 @@ def test_mlflow_gone_for_a_while_loses_nothing(
         process = one.start("plain")
         until(lambda: steps(one.traces) > 20, "some epochs")
         server.kill()
+        until(lambda: "the training goes on" in one.words.read_text(), "a word of it")
         one.go()
         down = steps(one.traces)
         until(lambda: steps(one.traces) > down + 40, "ten more epochs without MLflow")
         server.start()
-        said = ends(process)
-        assert "the training goes on" in said
+        one.ends(process)
         assert one.epochs() == list(range(1, EPOCHS + 1))
         assert same(one.weights(), undisturbed)
         made = told(one, steps(one.traces))
