@@ -74,6 +74,7 @@ UNITS: dict[str, str] = {
     "Zoo.most_diverged": "share of the networks",
     "Contrast.embedding": "numbers",
     "Contrast.temperature": PURE,
+    "Contrast.probe_ridge": PURE,
     "Augmentation.phase_shifts": "half periods",
     "Augmentation.w0": "radians per unit",
     "Augmentation.rescaling": "logarithm of a factor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -32,6 +33,9 @@ class Contrast(Values):
         temperature: of the similarities.
         views: how each of the two views of a network is drawn. A model's own ``training.augment``
             comes after it.
+        probe_ridge: penalty of the linear probe, relative to the variance of an embedding's entry.
+            Collapsed embeddings spread along some directions by their rounding alone; without it,
+            one network that leaves such a direction is answered by thousands.
     """
 
     kind: Literal["contrast"] = "contrast"
@@ -39,12 +43,15 @@ class Contrast(Values):
     embedding: int = 16
     temperature: float = 0.1
     views: Augmentation = field(default_factory=lambda: Augmentation(noise=0.2, weight_dropout=0.1))
+    probe_ridge: float = 1e-4
     references: ClassVar[tuple[str, ...]] = ("train",)
 
     def __post_init__(self) -> None:
         check_columns("columns", self.columns)
         check_positive("embedding", self.embedding)
         check_positive("temperature", self.temperature)
+        if not 0 <= self.probe_ridge < math.inf:
+            raise ConfigError(f"probe_ridge: got {self.probe_ridge}, expected 0 or more")
         if self.views.mixup:
             raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
 
@@ -91,7 +98,8 @@ class Contrast(Values):
     def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
         """The probe's loss and errors."""
         target = data.target[data.rows[split]].double()
-        answer = probe(answers, data.target[data.rows["train"]].double(), split)
+        known = data.target[data.rows["train"]].double()
+        answer = probe(answers, known, split, self.probe_ridge)
         loss = self.squared(data, answer, target).mean().item()
         return {"loss": loss, **errors(answer, target)}
 
@@ -127,8 +135,14 @@ def pair_loss(z: Tensor, temperature: float) -> Tensor:
     return cross_entropy(similar, partner, reduction="sum") / 2
 
 
-def probe(answers: Answers, train_target: Tensor, split: str) -> Tensor:
+def probe(answers: Answers, train_target: Tensor, split: str, ridge: float) -> Tensor:
     """What a linear regression, fitted to the training networks' embeddings, says of a split.
+
+    Args:
+        answers: embeddings ``[n, k]`` of the split and of ``train``.
+        train_target: float64 ``[n, columns]``.
+        split: whose answers are wanted.
+        ridge: penalty on squared coefficients, of standardised embeddings and per network.
 
     Returns:
         Float64 ``[n, columns]``.
@@ -136,10 +150,13 @@ def probe(answers: Answers, train_target: Tensor, split: str) -> Tensor:
     known = answers["train"].double()
     mean, std = known.mean(0), known.std(0).clamp_min(1e-12)
 
-    def with_one(z: Tensor) -> Tensor:
-        scaled = (z.double() - mean) / std
-        return torch.cat([scaled, torch.ones(len(z), 1, dtype=torch.float64)], 1)
+    def scaled(z: Tensor) -> Tensor:
+        return (z.double() - mean) / std
 
-    # gelsd: embeddings may have collapsed to fewer dimensions
-    fitted = torch.linalg.lstsq(with_one(known), train_target, driver="gelsd").solution
-    return cast(Tensor, with_one(answers[split]) @ fitted)
+    # a penalty is a few more equations; gelsd: without one, embeddings may lack rank
+    (n, k), middle = known.shape, train_target.mean(0)
+    penalty = (ridge * n) ** 0.5 * torch.eye(k, dtype=torch.float64)
+    equations = torch.cat([scaled(known), penalty])
+    wanted = torch.cat([train_target - middle, train_target.new_zeros(k, len(middle))])
+    fitted = torch.linalg.lstsq(equations, wanted, driver="gelsd").solution
+    return cast(Tensor, scaled(answers[split]) @ fitted + middle)

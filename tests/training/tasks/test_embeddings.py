@@ -93,7 +93,7 @@ def test_the_columns_have_no_part_in_learning(contrasted: WeightData) -> None:
 def test_the_probe_is_fitted_to_training_networks_and_finds_what_is_linear() -> None:
     train, test = unit(50, 5), unit(20, 5, seed=1)
     weights = unit(5, 2, seed=2).double()
-    said = probe({"train": train, "test": test}, train.double() @ weights + 3, "test")
+    said = probe({"train": train, "test": test}, train.double() @ weights + 3, "test", ridge=0)
     torch.testing.assert_close(said, test.double() @ weights + 3)
 
 
@@ -101,8 +101,29 @@ def test_collapsed_embeddings_give_the_mean() -> None:
     target = torch.arange(10.0, dtype=torch.float64).unsqueeze(1)
     answers = {"train": torch.ones(10, 4), "test": torch.ones(3, 4)}
     torch.testing.assert_close(
-        probe(answers, target, "test"), torch.full((3, 1), 4.5, dtype=torch.float64)
+        probe(answers, target, "test", ridge=0), torch.full((3, 1), 4.5, dtype=torch.float64)
     )
+
+
+def test_a_direction_of_rounding_alone_is_not_extrapolated() -> None:
+    train, test = unit(200, 3), unit(20, 3, seed=1)
+    target = train.double().sum(1, keepdim=True) + 0.1 * torch.sin(97 * train[:, :1].double())
+    # a fourth entry that the others give up to rounding, for all but the first test network
+    train, test = (torch.cat([z, (z[:, :1] - z[:, 1:2]) / 3], 1) for z in (train, test))
+    test[0, 3] += 0.1
+    said = probe({"train": train, "test": test}, target, "test", Contrast().probe_ridge)
+    assert said.abs().max() < 3
+
+
+def test_the_probe_minimises_the_penalised_error() -> None:
+    train, target = unit(40, 5).double(), unit(40, 2, seed=1).double()
+    standard = (train - train.mean(0)) / train.std(0)
+    weights = torch.linalg.solve(
+        standard.T @ standard + 40 * 0.3 * torch.eye(5, dtype=torch.float64),
+        standard.T @ (target - target.mean(0)),
+    )
+    said = probe({"train": train}, target, "train", ridge=0.3)
+    torch.testing.assert_close(said, standard @ weights + target.mean(0))
 
 
 def test_neighbours_are_the_training_networks_of_the_greatest_cosine() -> None:
