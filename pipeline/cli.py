@@ -87,6 +87,10 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class Contents(click.Group):
     """A group whose help is a table of contents, and which names the nearest command."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the contents."""
+        return [usage.split()[0] for section in CONTENTS.values() for usage in section]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Sections of commands, a line each."""
         width = max(len(usage) for section in CONTENTS.values() for usage in section)
@@ -99,10 +103,10 @@ class Contents(click.Group):
         import difflib
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], self.commands, n=1)
+            known = self.list_commands(ctx)
+            close = difflib.get_close_matches(args[0], known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            known = ", ".join(self.commands)
-            raise click.UsageError(f"No command {args[0]!r}.{hint} Commands: {known}.")
+            raise click.UsageError(f"No command {args[0]!r}.{hint} Commands: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
 
 

@@ -69,6 +69,11 @@ def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
             return ""  # the draw itself is wrong, and told
         return f"{key}: got {json.dumps(raw, default=str)}, expected {words}"
     expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    if kind == "tuple_type":
+        default = next((f.default for f in fields(owner) if f.name == path[-1]), None)
+        example = default if isinstance(default, tuple) and default else [got]
+        expected = f"a list, such as {json.dumps(example)}"
+    expected = expected.replace("an object", "keys and values")
     return f"{key}: got {json.dumps(got, default=str)}, expected {expected}"
 
 

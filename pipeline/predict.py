@@ -46,22 +46,24 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
     dwszoo predict models:/mnist-dwsnet@champion mnist
     dwszoo predict digits-dwsnet my-network.pth
     """
+    from pipeline.pages.place import file_place
     from training.own_networks import SUFFIXES
     from training.predictions import encode
     from zoo_gen import Store
 
     store = Store(root)
+    target = file_place("--out", out, "told.parquet") if out else None
     found, origin = _model(store, model, tracking)
     if networks.endswith(SUFFIXES):
         columns = _of_file(found, Path(networks))
-        about, place = {"network": networks}, out
+        about = {"network": networks}
     else:
         columns, about = _of_zoo(found, store, networks)
-        place = out or store.url(f"predictions/{found.name}-of-{about['zoo']}.parquet")
-    if place is not None:
-        target, name = Store.around(place)
-        target.publish(name, encode(columns, {"model": origin, "learned_from": found.zoo, **about}))
-        click.echo(f"written to   {target.url(name)}")
+        target = target or (store, f"predictions/{found.name}-of-{about['zoo']}.parquet")
+    if target is not None:
+        place, name = target
+        place.publish(name, encode(columns, {"model": origin, "learned_from": found.zoo, **about}))
+        click.echo(f"written to   {place.url(name)}")
 
 
 def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel, str]:

@@ -57,8 +57,13 @@ class Store:
 
     @classmethod
     def around(cls, file: str) -> tuple[Store, str]:
-        """The folder of a file, given as a path or an address, and the file's name in it."""
+        """The folder of a file, given as a path or an address, and the file's name in it.
+
+        The name is empty where a bucket alone is given.
+        """
         folder, _, name = file.rpartition("/")
+        if folder.endswith(":/"):
+            return cls(file), ""
         return cls(folder or ("/" if file.startswith("/") else ".")), name
 
     def __repr__(self) -> str:
@@ -144,10 +149,13 @@ class Store:
         A process killed in the middle leaves the name as it was.
         """
         url = self.url(path)
+        self._write(url, data, url)
+
+    def _write(self, url: str, data: bytes, told_as: str) -> None:
         if not self.is_local:
-            self._ask("write", url, lambda: self.filesystem.pipe_file(url, data))
+            self._ask("write", told_as, lambda: self.filesystem.pipe_file(url, data))
             return
-        with _told("write", url):
+        with _told("write", told_as):
             place = Path(url)
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
@@ -187,7 +195,7 @@ class Store:
     def check_writable(self, needed_bytes: int = 0) -> None:
         """Raise `StorageError` unless the root takes files (and, if local, has this much room)."""
         probe = f".probe-{uuid.uuid4().hex}"
-        self.publish(probe, b"dwszoo")
+        self._write(self.url(probe), b"dwszoo", f"to {self.root}")
         self.remove(probe)
         if not self.is_local:
             return

@@ -19,8 +19,13 @@ def find(store: Store, name: str) -> ZooReader:
     found = [zoo for zoo in known if zoo == name] or [z for z in known if z.startswith(name)]
     if len(found) == 1:
         return ZooReader(store, f"zoos/{found[0]}")
-    what = f"several zoos match ({', '.join(found)})" if found else "no zoo of this name"
+    if found:
+        raise ZooError(f"{name}: several zoos begin so; give one of {', '.join(found)}")
+    if known:
+        raise ZooError(
+            f"{name}: no zoo of this name in {store.root}; give one of {', '.join(known)}, or the "
+            "folder of a zoo"
+        )
     raise ZooError(
-        f"{name}: {what}; {store.root} holds {', '.join(known) or 'none'}. Give one of these or "
-        "the folder of a zoo"
+        f"{name}: {store.root} holds no zoo; give another --root, or the folder of a zoo"
     )

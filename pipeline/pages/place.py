@@ -1,4 +1,4 @@
-"""Where a page may be written."""
+"""Where a file or a page may be written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ def mark(command: str) -> str:
     return f'<meta name="generator" content="dwszoo {command}">'
 
 
+def file_place(option: str, file: str, example: str) -> tuple[Store, str]:
+    """Where a file goes that an option names: a store and the name in it.
+
+    Raises:
+        ConfigError: it names a folder or a bucket.
+    """
+    store, name = Store.around(file)
+    if not name or (store.is_local and Path(file).is_dir()):
+        raise ConfigError(f"{option}: got {file!r}, expected the name of a file such as {example}")
+    return store, name
+
+
 def page_place(file: str, command: str) -> tuple[Store, str]:
     """Where a page goes: a store and the name in it.
 
@@ -24,11 +36,7 @@ def page_place(file: str, command: str) -> tuple[Store, str]:
     Raises:
         ConfigError: something is there that is no such page, or no file is named.
     """
-    store, name = Store.around(file)
-    if not name or (not file.startswith("s3://") and Path(file).is_dir()):
-        raise ConfigError(
-            f"--html: got {file!r}, expected the name of a file such as {command}.html"
-        )
+    store, name = file_place("--html", file, f"{command}.html")
     if store.exists(name) and mark(command).encode() not in store.read(name)[:HEAD]:
         raise ConfigError(
             f"--html: {file} is there and is no page of `dwszoo {command}`, which alone is written "

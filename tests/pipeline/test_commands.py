@@ -110,8 +110,18 @@ def test_inspect_counts_what_is_there(dwszoo, root: Path) -> None:
 def test_inspect_names_the_zoos_that_are_there(dwszoo, root: Path) -> None:
     code, _, err = dwszoo("inspect", "mnist", "--root", root)
     assert code == 1
-    assert "no zoo of this name" in err
-    assert "tiny-" in err
+    name = next((root / "zoos").iterdir()).name
+    assert f"no zoo of this name in {root}; give one of {name}, or the folder of a zoo" in err
+
+
+def test_of_several_zoos_that_begin_alike_each_is_named_once(dwszoo, tmp_path: Path) -> None:
+    for name in ("digits-11111111", "digits-22222222", "mnist-33333333"):
+        (tmp_path / "zoos" / name).mkdir(parents=True)
+    code, _, err = dwszoo("inspect", "digits", "--root", tmp_path)
+    assert code == 1
+    assert err == (
+        "dwszoo: digits: several zoos begin so; give one of digits-11111111, digits-22222222\n"
+    )
 
 
 def test_a_corrupt_shard_is_named_and_never_trained_on(dwszoo, tiny: Path, tmp_path: Path) -> None:
@@ -170,7 +180,7 @@ MISTAKES = {
         2,
         "--workers-per-model: got 2, but there are 1 worker(s) here",
     ),
-    "no such zoo": (["inspect", "nothing"], 1, "no zoo of this name"),
+    "no such zoo": (["inspect", "nothing"], 1, "holds no zoo; give another --root"),
 }
 
 

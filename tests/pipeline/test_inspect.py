@@ -224,6 +224,7 @@ MISTAKES = {
     "source alone": (["--source", "x"], "--source: is for the page; add --html FILE"),
     "folder": (["--html", "."], "--html: got '.', expected the name of a file"),
     "no name": (["--html", "pages/"], "--html: got 'pages/', expected the name of a file"),
+    "a bucket": (["--html", "s3://bucket"], "--html: got 's3://bucket', expected the name of"),
     "no such source": (["--html", "x.html", "--source", "x"], "of the kind sine lie nowhere"),
 }
 

@@ -179,6 +179,12 @@ def test_the_nearest_name_is_told(reported: Path, champion, dwszoo: Command) -> 
     assert f"(did you mean {champion[0]}?)" in err
 
 
+@pytest.mark.parametrize("out", ["s3://bucket", "."])
+def test_predictions_need_the_name_of_a_file(out: str, reported: Path, dwszoo: Command) -> None:
+    code, _, err = dwszoo("predict", "tiny-mlp", "tiny", "--root", reported, "--out", out)
+    assert (code, f"--out: got '{out}', expected the name of a file" in err) == (2, True), err
+
+
 def test_a_root_without_mlflow_is_told_and_left_alone(dwszoo: Command, tmp_path: Path) -> None:
     code, _, err = dwszoo("predict", "tiny-mlp", "tiny", "--root", tmp_path)
     assert code == 1

@@ -97,8 +97,9 @@ def test_a_root_that_takes_no_files_says_why(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(StorageError, match=hint):
-        Store(str(tmp_path / "root")).check_writable()
+    root = tmp_path / "root"
+    with pytest.raises(StorageError, match=f"^cannot write to {root}: .*{hint}"):
+        Store(str(root)).check_writable()
 
 
 def test_a_root_below_a_file_says_so(tmp_path: Path) -> None:
