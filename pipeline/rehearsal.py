@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
 from pipeline.built_in import built_in
 from pipeline.config import Config, raw_config
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task
-from zoo_gen import ConfigError
+from zoo_gen import Classifier, ConfigError, Signals, TrainingError, Zoo
 from zoo_gen.shards import CONTRACT
+from zoo_gen.split import SPLITS
+
+
+def check_signals(config: Config, zoo: Zoo, signals: Signals, whole: Callable[[], Signals]) -> None:
+    """Raise unless networks of these signals, split as they will be, can teach the task.
+
+    Args:
+        config: whose limit the message speaks of.
+        zoo: how networks are fitted; classifiers are not of single signals and pass.
+        signals: limited.
+        whole: gives the signals without a limit, of which more may be enough.
+    """
+    task, limit = config.task_or_default, config.limit
+    problem = _problem(task, zoo, signals)
+    if problem is None:
+        return
+    if limit is not None:
+        source = whole()
+        while limit < len(source):
+            limit = min(2 * limit, len(source))
+            if _problem(task, zoo, source.limited(limit)) is None:
+                raise ConfigError(f"{problem}: --limit {limit} is enough") from problem
+    raise problem
+
+
+def _problem(task: Task, zoo: Zoo, signals: Signals) -> ConfigError | TrainingError | None:
+    """Why the task cannot be learned from networks of these signals, as far as labels tell."""
+    if isinstance(zoo.fit, Classifier):
+        return None
+    try:
+        split = zoo.split.assign(signals)
+        rows = {name: torch.from_numpy(np.flatnonzero(split == name)) for name in SPLITS}
+        if all(name in signals.columns for name in task.needs):
+            task.targets(f"{len(signals):,} signals", dict(signals.columns), rows)
+    except (ConfigError, TrainingError) as error:
+        return error
+    return None
 
 
 def check_models(config: Config, facts: ZooFacts) -> None:

@@ -142,9 +142,12 @@ class Run(Tracked):
         return generated
 
     def require_models(self) -> None:
-        """Raise `ConfigError` unless there are models that these networks can train."""
-        from pipeline.rehearsal import check_models
+        """Raise unless there are models that these networks can train."""
+        from pipeline.rehearsal import check_models, check_signals
 
+        if self.config.models and not isinstance(self.config.source, ZooPath):
+            source, zoo = self._made
+            check_signals(self.config, zoo, self.signals, source.load)
         check_models(self.config, self.facts)
 
     def train(self) -> None:

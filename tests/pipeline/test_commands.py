@@ -199,6 +199,24 @@ def test_a_mistake_is_one_line_and_an_exit_status(mistake: str, tmp_path: Path) 
     assert len(ours) == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [(3, "3 signals leave the val split empty"), (5, "has no network of class [0, 1]")],
+)
+def test_too_few_signals_are_told_before_they_are_fitted(
+    dwszoo, tmp_path: Path, limit: int, message: str
+) -> None:
+    command = ["run", "digits", "--root", tmp_path, *LOCAL]
+    code, _, err = dwszoo(*command, "--limit", limit)
+    assert (code, message in err) == (2, True), err
+    assert not (tmp_path / "zoos").exists()
+    enough = re.search(r"--limit (\d+) is enough", err)
+    assert enough is not None
+    tiny = "models={mlp: {network: {kind: mlp}, training: {epochs: 1}}}"
+    quick = ("--set", tiny, "--set", "zoo.fit.steps=1", "--set", "seeds=[0]")
+    assert dwszoo(*command, "--limit", enough[1], *quick)[0] == 0
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "run", "digist", "--debug"]
     done = subprocess.run(command, capture_output=True, text=True)
