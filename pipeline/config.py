@@ -135,15 +135,30 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
         ConfigError: names the file and the key, what came, what is allowed, the nearest right key.
     """
     raw = changed(name, changes, limit)
+    return loaded(raw), written(raw)
+
+
+def loaded(raw: dict[str, Any]) -> Config:
+    """Plain data, which may hold ranges, as a config.
+
+    Raises:
+        ConfigError: as `load`.
+    """
     plain, ranges = divide(raw)
     require_defaults(ranges)
     typed(plain, ranges, checked)
-    return checked(plain), written(raw)
+    return checked(plain)
 
 
 def written(raw: dict[str, Any]) -> str:
     """Plain data as YAML."""
     return yaml.safe_dump(raw, sort_keys=False)
+
+
+def read_back(text: str) -> dict[str, Any]:
+    """Plain data of such YAML."""
+    raw: dict[str, Any] = yaml.safe_load(text)
+    return raw
 
 
 def load_search(

@@ -23,7 +23,6 @@ from zoo_gen import (
     Recipe,
     Signals,
     Source,
-    TrainingError,
     Zoo,
     generate,
 )
@@ -203,12 +202,3 @@ class Run(Tracked):
             else:
                 run.run_locally(store, pending, tracking, tell)
             bar.update(total)
-
-    def require_trained(self) -> None:
-        """Raise `TrainingError` unless every job has a result."""
-        lacking = [job for job in self.jobs if not results.done(self.place.store, job)]
-        if lacking:
-            raise TrainingError(
-                f"{len(lacking)} of {len(self.jobs)} models are not trained (first: "
-                f"{lacking[0].title}); run `dwszoo train` with the same config and options"
-            )

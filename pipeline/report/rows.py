@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from pipeline.report.otherwise import way_to_others
 from pipeline.steps import Run
+from training import results
 from training.results import Job
 from training.tracking.store import shown
-from zoo_gen import TrackingError
+from zoo_gen import TrackingError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def rows(run: Run) -> list[Row]:
         TrainingError: models are not trained.
         TrackingError: the store cannot be reached.
     """
-    run.require_trained()
+    require_trained(run)
     tracking, task = run.tracking, run.config.task_or_default
     found = []
     for key in dict.fromkeys((job.model, job.networks) for job in run.jobs):
@@ -75,6 +77,21 @@ def rows(run: Run) -> list[Row]:
             )
         )
     return found
+
+
+def require_trained(run: Run) -> None:
+    """Raise `TrainingError` unless every job has a result."""
+    store = run.place.store
+    lacking = [job for job in run.jobs if not results.done(store, job)]
+    if not lacking:
+        return
+    told = f"{len(lacking)} of {len(run.jobs)} models are not trained (first: {lacking[0].title})"
+    if way := way_to_others(run):
+        raise TrainingError(
+            f"{told}, but {store.root} holds those of {run.config.name} with other settings: to "
+            f"report them {way}; to train these run `dwszoo train` with the same config and options"
+        )
+    raise TrainingError(f"{told}; run `dwszoo train` with the same config and options")
 
 
 def best_of(run: Run, found: list[Row]) -> tuple[Row, Job]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -151,7 +152,22 @@ def test_training_without_a_zoo_says_which_command_makes_it(
 def test_a_report_of_what_is_not_trained_says_so(dwszoo, tiny: Path, tmp_path: Path) -> None:
     code, _, err = dwszoo("report", tiny, "--root", tmp_path)
     assert code == 1
-    assert "4 of 4 models are not trained" in err
+    assert "4 of 4 models are not trained (first: dwsnet seed 0); run `dwszoo train` with" in err
+
+
+def test_a_report_without_the_options_of_its_run_names_them(
+    dwszoo, tiny: Path, tmp_path: Path
+) -> None:
+    options = ["--set", "seeds=[5]", "--set", "models.mlp.training.epochs=1", "--limit", "70"]
+    assert dwszoo("run", tiny, "--root", tmp_path, *LOCAL, *options)[0] == 0
+    given = ["--set", "train_on=[20]"]
+    code, _, err = dwszoo("report", tiny, "--root", tmp_path, *given)
+    assert code == 1
+    way = re.search(r"with other settings: to report them add `(.*)` and leave out train_on;", err)
+    assert way is not None, err
+    assert sorted(shlex.split(way[1])) == sorted(options)
+    code, out, err = dwszoo("report", tiny, "--root", tmp_path, *shlex.split(way[1]))
+    assert (code, len(numbers(out))) == (0, 2), err
 
 
 MISTAKES = {

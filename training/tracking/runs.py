@@ -15,7 +15,7 @@ from typing import Any
 from training.results import Job, Result, flat
 from training.tracking.metrics import MetricWriter
 from training.tracking.models import TrackedModel, log_model
-from training.tracking.store import client_of, shown, told, waited
+from training.tracking.store import client_of, fluent, shown, told, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
 
@@ -90,6 +90,18 @@ class Tracking:
                 [self.experiment], f"tags.`{KEY}` = '{key}'{status}", max_results=1
             )
             return runs[0].info.run_id if runs else None
+
+    def configs(self, most: int) -> list[str]:
+        """Texts of the configs of which a model was trained, the latest first, at most so many."""
+        with told(self.uri), fluent(self.uri) as mlflow:
+            ended = client_of(self.uri).search_runs(
+                [self.experiment], "tags.seed != '' and attributes.status = 'FINISHED'"
+            )
+            parents = dict.fromkeys(run.data.tags[PARENT] for run in ended)
+            return [
+                mlflow.artifacts.load_text(f"runs:/{parent}/config.yaml")
+                for parent in list(parents)[:most]
+            ]
 
     def child(self, job: Job, zoo: dict[str, Any]) -> ChildRun:
         """The run of one job, found or made, set running.
