@@ -37,8 +37,9 @@ LIKELIEST = 3  # classes that are told of one network
 def predict(model: str, networks: str, out: str | None, tracking: str | None, root: str) -> None:
     """Predict with a trained MODEL what it learned, of the networks in INPUT.
 
-    MODEL is a registered model (models:/NAME@champion, models:/NAME/2 or NAME alone), a run of
-    MLflow (its id), or a model.safetensors below models/ of a root. INPUT is a zoo (its folder, or
+    MODEL is any model of a report, as CONFIG-MODEL (the champion if it is registered, else the
+    seed that is best on validation networks); a version (models:/NAME@champion, models:/NAME/2);
+    a run of MLflow (its id); or a folder below models/ of a root. INPUT is a zoo (its folder, or
     its name below the root), or a file with a network of your own: a state dict, or a whole
     nn.Sequential. Its architecture must be the one that the model reads. No code of a file is run.
 
@@ -54,6 +55,7 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
     store = Store(root)
     target = file_place("--out", out, "told.parquet") if out else None
     found, origin = _model(store, model, tracking)
+    click.echo(f"model        {origin}")
     if networks.endswith(SUFFIXES):
         columns = _of_file(found, Path(networks))
         about = {"network": networks}
@@ -85,17 +87,40 @@ def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel,
             raise ModelError(f"{name}: there is no such file")
         return decode(place.read(base), file), file
     uri = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
-        if not store.is_local or not store.exists("mlflow.db"):
-            raise ModelError(
-                f"{name}: there is no such file, and {store.root} has no MLflow store; give "
-                "--root, or --tracking with the address of an MLflow server"
-            )
+    if uri is None and store.is_local and store.exists("mlflow.db"):
         uri = f"sqlite:///{store.local()}/mlflow.db"
-    from training.tracking.registry import fetch
+    from training.tracking.registry import RUN, fetch, registered
 
+    if ":/" not in name and not RUN.fullmatch(name):
+        known = registered(uri) if uri else []
+        if name not in known:
+            return _unregistered(store, name, known)
+    if uri is None:
+        raise ModelError(
+            f"{name}: {store.root} has no MLflow store; give --root, or --tracking with the "
+            "address of an MLflow server"
+        )
     what, content = fetch(uri, name)
     return decode(content, what), what
+
+
+def _unregistered(store: Store, name: str, registered: list[str]) -> tuple[TrainedModel, str]:
+    """A model below the root.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    from pipeline.messages import nearest
+    from pipeline.trained import trained_model, trained_names
+    from zoo_gen import ModelError
+
+    if found := trained_model(store, name):
+        return found
+    known = sorted({*registered, *trained_names(store)})
+    raise ModelError(
+        f"{name}: there is no such file, and no model of this name{nearest(name, known)}; known "
+        f"here: {', '.join(known) or 'none (--root is another, or `dwszoo run` trains some)'}"
+    )
 
 
 def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -172,11 +172,20 @@ def read(store: Store, job: Job) -> Result:
     Raises:
         StorageError: it cannot be read or is not a result.
     """
-    path = f"{job.folder}/result.json"
+    return read_at(store, job.folder)[1]
+
+
+def read_at(store: Store, folder: str) -> tuple[dict[str, Any], Result]:
+    """The settings of a job and its result, of a folder below ``models/``.
+
+    Raises:
+        StorageError: as `read`.
+    """
+    path = f"{folder}/result.json"
     try:
         record = json.loads(store.read(path))
         known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
-        return Result(**known)
+        return record["job"], Result(**known)
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{store.url(path)} is not a result ({error!r}); delete its folder to train it anew"

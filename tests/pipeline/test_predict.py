@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,8 +186,40 @@ def test_predictions_need_the_name_of_a_file(out: str, reported: Path, dwszoo: C
     assert (code, f"--out: got '{out}', expected the name of a file" in err) == (2, True), err
 
 
-def test_a_root_without_mlflow_is_told_and_left_alone(dwszoo: Command, tmp_path: Path) -> None:
+def test_a_model_that_is_not_registered_is_told_by_its_best_seed(
+    reported: Path, zoo: ZooReader, champion, dwszoo: Command, tmp_path: Path
+) -> None:
+    (name,) = {"tiny-dwsnet", "tiny-mlp"} - {champion[0]}
+    files = sorted((reported / "models").glob(f"{name}-seed*/result.json"))
+    results = {f: json.loads(f.read_text()) for f in files}
+    scores = {f: r["history"][r["best_epoch"] - 1]["val_accuracy"] for f, r in results.items()}
+    best = max(scores, key=lambda file: scores[file]).parent
+    out_file = tmp_path / "told.parquet"
+    code, out, err = dwszoo("predict", name, "tiny", "--root", reported, "--out", out_file)
+    assert code == 0, err
+    assert f"model        {best}, best on validation of 2 seeds\n" in out
+    model = decode((best / "model.safetensors").read_bytes(), "file")
+    told = pd.read_parquet(out_file)["prediction"].tolist()
+    assert told == model.predict(zoo.theta()).argmax(1).tolist()
+
+
+def test_a_name_that_models_of_other_settings_have_too_is_refused(
+    reported: Path, zoo: ZooReader, dwszoo: Command, tmp_path: Path
+) -> None:
+    (folder,) = (reported / "models").glob("tiny-mlp-seed0-*")
+    other = f"{folder.name[:-8]}00000000"
+    for name in (folder.name, other):
+        shutil.copytree(folder, tmp_path / "models" / name)
+    record = json.loads((folder / "result.json").read_text())
+    record["job"]["training"]["epochs"] += 1
+    (tmp_path / "models" / other / "result.json").write_text(json.dumps(record))
+    code, _, err = dwszoo("predict", "tiny-mlp", zoo.url, "--root", tmp_path)
+    assert (code, f"give one of {other}, {folder.name}" in err) == (1, True), err
+    assert dwszoo("predict", folder.name, zoo.url, "--root", tmp_path)[0] == 0
+
+
+def test_a_root_without_models_is_told_and_left_alone(dwszoo: Command, tmp_path: Path) -> None:
     code, _, err = dwszoo("predict", "tiny-mlp", "tiny", "--root", tmp_path)
     assert code == 1
-    assert "has no MLflow store; give --root, or --tracking" in err
+    assert "no model of this name; known here: none (--root is another" in err
     assert list(tmp_path.iterdir()) == []

@@ -65,6 +65,16 @@ def register(
         return Registered(name, str(found.version), str(before) if changed else None)
 
 
+def registered(uri: str) -> list[str]:
+    """Names of all registered models.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    with told(uri):
+        return _names(client_of(uri))
+
+
 def fetch(uri: str, model: str) -> tuple[str, bytes]:
     """The file of a model in an MLflow store.
 

@@ -1,0 +1,51 @@
+"""Trained models below a root, found by name whether they are registered or not."""
+
+from __future__ import annotations
+
+import re
+
+from training import results
+from training.model_file import TrainedModel, decode
+from zoo_gen import ModelError, Store
+
+FOLDER = re.compile(r"((.+)-seed\d+)-[0-9a-f]{8}")
+
+
+def trained_names(store: Store) -> list[str]:
+    """CONFIG-MODEL of all that is there."""
+    found = map(FOLDER.fullmatch, store.names("models"))
+    return list(dict.fromkeys(match[2] for match in found if match))
+
+
+def trained_model(store: Store, name: str) -> tuple[TrainedModel, str] | None:
+    """A model and its file.
+
+    Args:
+        store: the root.
+        name: of the model's folder below ``models/``, with or without its hash; or CONFIG-MODEL
+            for the seed that is best on validation networks.
+
+    Raises:
+        ModelError: several models are so named that differ in more than the seed.
+    """
+    matches = [m for m in map(FOLDER.fullmatch, store.names("models")) if m]
+    folders = [m[0] for m in matches if name in m.group(0, 1, 2)]
+    folders = [f for f in folders if store.exists(f"models/{f}/result.json")]
+    if not folders:
+        return None
+    told = {folder: results.read_at(store, f"models/{folder}") for folder in folders}
+    wishes = [{**settings, "seed": None} for settings, _ in told.values()]
+    if wishes != wishes[:1] * len(wishes):
+        raise ModelError(
+            f"{name}: models of several settings are so named; give one of {', '.join(folders)}"
+        )
+    scores = {f: result.validation[f"val_{result.main}"] for f, (_, result) in told.items()}
+    pick = max if _read(store, folders[0]).task.main.greater else min
+    best = pick(folders, key=lambda folder: scores[folder])
+    chosen = f", best on validation of {len(folders)} seeds" if len(folders) > 1 else ""
+    return _read(store, best), f"{store.url(f'models/{best}')}{chosen}"
+
+
+def _read(store: Store, folder: str) -> TrainedModel:
+    path = f"models/{folder}/{results.MODEL_FILE}"
+    return decode(store.read(path), store.url(path))
