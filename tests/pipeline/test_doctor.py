@@ -94,7 +94,7 @@ def test_an_endpoint_that_is_away_is_told_without_the_secret(
     code, out, err = dwszoo("doctor", "--root", "s3://bucket/prefix")
     assert (code, err) == (1, "dwszoo: not well: S3, MLflow\n")
     words = " ".join(out.split())
-    assert "credentials (env), but cannot write s3://bucket/prefix" in words
+    assert "credentials (env), but cannot write to s3://bucket/prefix:" in words
     assert "the MLflow store http://***@127.0.0.1" in words
     assert SECRET not in out
     assert time.monotonic() - began < 60
