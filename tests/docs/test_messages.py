@@ -55,7 +55,13 @@ def test_every_error_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("entry", "told"),
-    [("… is corrupt (…)", True), ("… is corrupt", False), ("shard 3 is corrupt (…)", False)],
+    [
+        ("… is corrupt (…)", True),
+        ("… is corrupt", False),
+        ("3 is corrupt (…)", False),
+        ("… is broken (…)", False),
+        ("… is corrupt (…)…)", False),
+    ],
 )
 def test_an_entry_covers_a_message_or_not(entry: str, told: bool) -> None:
     assert Message("here", f"{GAP} is corrupt ({GAP})").is_told_by(entry) is told

@@ -173,6 +173,15 @@ def test_a_ray_that_nobody_runs_is_told_at_once(dwszoo, tmp_path: Path) -> None:
     assert f"the Ray cluster at {address} could not be reached" in " ".join(out.split())
 
 
+def test_a_check_that_breaks_fails_the_whole_where_an_option_asks_for_it(
+    dwszoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "ray", lambda address: [1 / 0])
+    assert dwszoo("doctor", "--root", tmp_path)[0] == 0
+    code, _, err = dwszoo("doctor", "--root", tmp_path, "--address", "ray://head:10001")
+    assert (code, err) == (1, "dwszoo: not well: Ray\n")
+
+
 def test_a_ray_that_is_there_runs_a_task(ray_session: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
