@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,8 @@ def served(command: list[str], path: str, **environ: str) -> Iterator[str]:
                 break
             except (urllib.error.URLError, OSError):
                 if process.poll() is not None or time.monotonic() > end:
-                    os.killpg(process.pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it ended by itself, and says why
+                        os.killpg(process.pid, signal.SIGKILL)
                     raise AssertionError(process.communicate()[0].decode()[-2000:]) from None
                 time.sleep(0.3)
         yield url

@@ -153,7 +153,7 @@ def test_a_zoo_that_is_not_there_is_told(dwszoo, tmp_path: Path) -> None:
     (tmp_path / "theirs.yaml").write_text(ZOO)
     code, _, err = dwszoo("train", tmp_path / "theirs.yaml", "--root", tmp_path)
     assert code == 1
-    assert "src: no zoo of this name" in err
+    assert f"src: {tmp_path} holds no zoo; give another --root" in err
 
 
 def test_a_task_that_an_imported_zoo_lacks_columns_of_is_told(

@@ -80,7 +80,7 @@ MISTAKES = {
     "split": (["import", "folder", ".", "--split", "8,1"], 2, "--split: got '8,1', expected 3"),
     "no shares": (["import", "folder", ".", "--split", "8,0,2"], 2, "val: got 0"),
     "name": (["import", "folder", ".", "--name", "a/b"], 2, "--name: got 'a/b'"),
-    "zoo": (["export", "nothing", "x", "--format", "pth"], 1, "no zoo of this name"),
+    "zoo": (["export", "nothing", "x", "--format", "pth"], 1, "holds no zoo"),
     "kind": (["export", "nothing", "x", "--format", "onnx"], 2, "'onnx' is not one of"),
 }
 
