@@ -106,7 +106,9 @@ class Contents(click.Group):
             known = self.list_commands(ctx)
             close = difflib.get_close_matches(args[0], known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"No command {args[0]!r}.{hint} Commands: {', '.join(known)}.")
+            raise click.UsageError(
+                f"No command {args[0]!r}.{hint} Commands: {', '.join(known)}.", ctx
+            )
         return super().resolve_command(ctx, args)
 
 

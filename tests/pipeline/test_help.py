@@ -109,6 +109,7 @@ def test_an_unknown_command_names_the_nearest(dwszoo) -> None:
     code, _, err = dwszoo("doctr")
     assert code == 2
     assert "Did you mean 'doctor'?" in err
+    assert err.endswith("try: dwszoo --help\n")
     assert "Commands: run, generate, train, tune, report, submit, inspect, predict, " in err
 
 

@@ -67,7 +67,7 @@ def served(command: list[str], path: str, **environ: str) -> Iterator[str]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
