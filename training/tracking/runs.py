@@ -94,9 +94,8 @@ class Tracking:
     def configs(self, most: int) -> list[str]:
         """Texts of the configs of which a model was trained, the latest first, at most so many."""
         with told(self.uri), fluent(self.uri) as mlflow:
-            ended = client_of(self.uri).search_runs(
-                [self.experiment], "tags.seed != '' and attributes.status = 'FINISHED'"
-            )
+            query = f"tags.seed != '' and tags.`{PARENT}` != '' and attributes.status = 'FINISHED'"
+            ended = client_of(self.uri).search_runs([self.experiment], query)
             parents = dict.fromkeys(run.data.tags[PARENT] for run in ended)
             return [
                 mlflow.artifacts.load_text(f"runs:/{parent}/config.yaml")
