@@ -225,10 +225,10 @@ def _answers(model: nn.Module, data: WeightData, split: str, device: str) -> Ten
     rows = data.rows[split]
     mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
     parts = [
-        data.task.answers(model, data, split, rows[at], device)
-        for at in torch.arange(len(rows))[mine].split(EVALUATION_BATCH)
+        data.task.answers(model, data, split, some, device)
+        for some in rows[mine].split(EVALUATION_BATCH)  # one empty part for whom none is left
     ]
-    own = torch.cat(parts) if parts else data.task.answers(model, data, split, rows[:1], device)[:0]
+    own = torch.cat(parts)
     whole = own.new_zeros(len(rows), *own.shape[1:])
     whole[mine] = own
     return summed(whole).cpu()

@@ -49,7 +49,8 @@ class Adapt(Task):
     test images, test classifiers on the other (Navon et al. 2023, section 7.3).
 
     Attributes:
-        corruptions: each image suffers one of these, in turn.
+        corruptions: each image suffers one of these, in turn. A model changes a classifier once for
+            all of them: what one needs may harm on another.
         severity: 1 to 5.
         images: of each class, to learn from.
         evaluation_images: of each class, of either half of the test images, at most.
@@ -57,8 +58,8 @@ class Adapt(Task):
     """
 
     kind: Literal["adapt"] = "adapt"
-    corruptions: tuple[str, ...] = ("contrast", "fog", "brightness")
-    severity: int = 5
+    corruptions: tuple[str, ...] = ("fog",)
+    severity: int = 3
     images: int = 500
     evaluation_images: int = 250
     images_per_step: int = 32
@@ -109,17 +110,24 @@ class Adapt(Task):
         self.check_fit(zoo.classifier if source is not None else None)
         assert source is not None
         assert zoo.classifier is not None
-        images, pixels = Images.of(source.load()), {}
+        images = Images.of(source.load())
         low, high = zoo.classifier.network.pixels
-        for split, part, half in (("train", "train", 0), ("val", "test", 0), ("test", "test", 1)):
-            rows = images.train if part == "train" else images.test[half::2]
-            count = self.images if part == "train" else self.evaluation_images
-            kept = [rows[images.label[rows] == k][:count] for k in range(images.classes)]
-            count = min(map(len, kept))
-            clean = images.take(np.stack([rows[:count] for rows in kept]))
-            spoiled = self.spoiled(clean.reshape(-1, *images.shape), seed=half)
+        classes = np.unique(images.label[images.train])
+        parts = {"train": images.train, "test": images.test[1::2], "val": images.test[0::2]}
+        pixels = {}
+        for seed, (split, rows) in enumerate(parts.items()):  # no split suffers another's draws
+            count = self.images if split == "train" else self.evaluation_images
+            kept = [rows[images.label[rows] == k][:count] for k in classes]
+            if not (count := min(map(len, kept))):
+                raise TrainingError(
+                    f"task: adapt needs images of each class in either half of the test images; "
+                    f"the {split} half has none of class {classes[[len(r) == 0 for r in kept]][0]}"
+                )
+            clean = images.take(np.concatenate([rows[:count] for rows in kept]))
+            spoiled = self.spoiled(clean.reshape(-1, *images.shape), seed)
             values = low + (high - low) * torch.from_numpy(spoiled)
-            pixels[split] = values.reshape(images.classes, count, -1)
+            pixels[split] = values.new_zeros(images.classes, count, values[0].numel())
+            pixels[split][classes] = values.reshape(len(classes), count, -1)
         return Domain(pixels)
 
     def spoiled(self, images: np.ndarray, seed: int) -> np.ndarray:
@@ -181,7 +189,7 @@ class Adapt(Task):
         for some in rows.split(AT_ONCE):
             theta, target = data.theta[some].to(device), data.target[some].to(device)
             if isinstance(model, FineTune):
-                theta = model.tuned(self, data, theta, target)
+                theta = model.tuned(self, data, theta, target, data.member[some])
             x, y = self.pairs(data, split, target, everything.expand(len(some), -1))
             logits = answered(data, model(theta), x, target[:, 2])
             loss = cross_entropy(logits.movedim(2, 1), y, reduction="none").mean(1)
@@ -200,7 +208,7 @@ class Adapt(Task):
 
 def answered(data: WeightData, theta: Tensor, x: Tensor, units: Tensor) -> Tensor:
     """Logits ``[m, k, outputs]`` of m classifiers on images ``[m, k, inputs]`` of their own."""
-    kinds = units.unique().tolist()
+    kinds = units.unique().tolist() or [0]  # a worker may have no classifier of a batch
     if len(kinds) == 1:
         return forward(data.space, theta, x, ACTIVATIONS[kinds[0]])
     out = theta.new_zeros(*x.shape[:2], data.space.shapes[data.space.names[-1]][0])
@@ -226,15 +234,25 @@ class FineTune(Unchanged):
         self.register_buffer("order", torch.randint(1 << 31, ()))
 
     @torch.enable_grad()
-    def tuned(self, task: Adapt, data: WeightData, theta: Tensor, target: Tensor) -> Tensor:
-        """Weights ``[m, size]`` after the steps of Adam, each classifier on its own."""
+    def tuned(
+        self, task: Adapt, data: WeightData, theta: Tensor, target: Tensor, member: Tensor
+    ) -> Tensor:
+        """Weights ``[m, size]`` after the steps of Adam, each classifier on its own.
+
+        The images of a classifier are drawn for its member number alone, not for the company in
+        which it is evaluated.
+        """
         weights = theta.clone().requires_grad_()
         adam = torch.optim.Adam([weights], self.settings.learning_rate)
-        source = torch.Generator().manual_seed(int(self.order))
         count = 2 * data.context.pixels["train"].shape[1]
-        shape = (len(theta), self.settings.batch_size)
-        for _ in range(self.settings.steps):
-            x, y = task.pairs(data, "train", target, torch.randint(count, shape, generator=source))
+        shape = (self.settings.steps, self.settings.batch_size)
+        drawn = [
+            np.random.default_rng([int(self.order), m]).integers(count, size=shape)
+            for m in member.tolist()
+        ]
+        steps = np.reshape(drawn, (len(member), *shape)).swapaxes(0, 1).astype(np.int64)
+        for images in torch.from_numpy(steps).to(target.device):
+            x, y = task.pairs(data, "train", target, images)
             logits = answered(data, weights, x, target[:, 2])
             loss = cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
             (weights.grad,) = torch.autograd.grad(loss, weights)

@@ -140,7 +140,7 @@ class Edit(Task):
             for some in theta.split(AT_ONCE)
         ]
         whole = torch.cat(parts) + drawn.offset
-        return whole.reshape(len(theta), *drawn.images.shape[1:3], -1)
+        return whole.reshape(len(theta), *drawn.images.shape[1:])
 
     def edited(self, images: Tensor) -> Tensor:
         """``[m, height, width, colours]`` in [0, 1] -> the same."""

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from training import loop
+from training.augmentation import Augmentation
 from training.data import WeightData, load
 from training.editors import build_editor
 from training.loop import Training
-from training.models import DwsNetwork, FineTuneNetwork, MlpNetwork, UnchangedNetwork
+from training.models import DwsNetwork, FineTuneNetwork, MlpNetwork, Network, UnchangedNetwork
 from training.tasks import Adapt
 from zoo_gen import (
     Classifier,
@@ -26,6 +27,7 @@ from zoo_gen import (
     Signals,
     Split,
     Store,
+    TrainingError,
     Zoo,
     ZooReader,
     generate,
@@ -105,6 +107,47 @@ def test_no_image_is_in_two_splits(data: WeightData) -> None:
     assert not seen["train"] & (seen["val"] | seen["test"])
 
 
+def test_no_split_suffers_the_draws_of_another(zoo: ZooReader) -> None:
+    flat = np.full((1797, 8, 8), 8, np.uint8)  # what is left of these are the draws
+    part = np.where(np.arange(1797) < 1297, "train", "test")
+    label = Digits().load().columns["label"]
+
+    class Flat:
+        def load(self) -> Signals:
+            return images_with_labels(flat, label, part)
+
+    task = Adapt(corruptions=("gaussian-noise",), images=40)
+    seen = load(zoo, task, Flat()).context.pixels  # type: ignore[arg-type]
+    pixels = [set(map(bytes, x.flatten(0, 1).numpy())) for x in seen.values()]
+    assert len(set.union(*pixels)) == sum(map(len, pixels))
+
+
+def test_a_class_that_no_image_has_is_left_out(zoo: ZooReader) -> None:
+    digits = SplitDigits().load()
+    label = digits.columns["label"] + (digits.columns["label"] > 3)  # none has class 4
+
+    class Gap:
+        def load(self) -> Signals:
+            return images_with_labels(digits.values.reshape(-1, 8, 8), label, digits.part)
+
+    pixels = load(zoo, TASK, Gap()).context.pixels["val"]  # type: ignore[arg-type]
+    filled = [bool(x.any()) for x in pixels]
+    assert filled == [True] * 4 + [False] + [True] * 6
+
+
+def test_a_class_without_test_images_is_told(zoo: ZooReader) -> None:
+    digits = SplitDigits().load()
+    kept = (digits.columns["label"] != 7) | (digits.part == "train")
+
+    class Without:
+        def load(self) -> Signals:
+            values = digits.values.reshape(-1, 8, 8)[kept]
+            return images_with_labels(values, digits.columns["label"][kept], digits.part[kept])
+
+    with pytest.raises(TrainingError, match="the test half has none of class 7"):
+        load(zoo, TASK, Without())  # type: ignore[arg-type]
+
+
 def test_a_model_learns_to_adapt(data: WeightData) -> None:
     unchanged = build_editor(UnchangedNetwork(), data.space, None)
     before = loop.evaluate(unchanged, data, "train")[0]
@@ -125,6 +168,25 @@ def test_fine_tuning_sees_the_same_images_and_helps(data: WeightData) -> None:
         )
     )
     assert tuned.test["loss"] < unchanged.test["loss"]
+
+
+def test_fine_tuning_does_not_depend_on_the_company(data: WeightData) -> None:
+    model = TASK.build(FineTuneNetwork(steps=5, learning_rate=0.01, batch_size=16), data)
+    rows = data.rows["train"][:8]
+    whole = TASK.answers(model, data, "train", rows, "cpu")
+    parts = [TASK.answers(model, data, "train", some, "cpu") for some in rows.split(3)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("network", [MlpNetwork(hidden=(4,)), FineTuneNetwork()])
+def test_a_worker_without_a_classifier_has_a_loss_and_answers(
+    network: Network, data: WeightData
+) -> None:
+    model, none = TASK.build(network, data), data.rows["train"][:0]
+    batch = TASK.batch(data, none, Augmentation(), torch.Generator())
+    TASK.loss(model, data, *batch).backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+    assert TASK.answers(model, data, "train", none, "cpu").shape == (0, 2)
 
 
 def test_the_seed_is_that_of_the_order_of_images(data: WeightData) -> None:

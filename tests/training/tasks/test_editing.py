@@ -71,6 +71,16 @@ def test_a_dwsnet_changes_permuted_networks_alike(edited: WeightData) -> None:
     torch.testing.assert_close(model(permuted(theta)), permuted(model(theta)))
 
 
+def test_a_worker_without_a_network_has_a_loss_and_answers(edited: WeightData) -> None:
+    task, none = Edit(), edited.rows["train"][:0]
+    model = task.build(EDITORS["mlp"], edited)
+    task.loss(
+        model, edited, *task.batch(edited, none, Augmentation(), torch.Generator())
+    ).backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+    assert task.answers(model, edited, "train", none, "cpu").shape == (0,)
+
+
 def test_statistics_cannot_say_how_each_neuron_changes(edited: WeightData) -> None:
     with pytest.raises(ConfigError, match="got statistics, but its answer is the same for any ord"):
         Edit().build(StatisticsNetwork(), edited)
