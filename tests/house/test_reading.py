@@ -1,4 +1,4 @@
-"""What docs/reading.md shows of other tools runs as it stands, and gives what dwszoo gives."""
+"""What the README and docs/reading.md show of readers of a zoo runs, and agrees with dwszoo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader, generate
 from zoo_gen.sources.base import grid
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reading.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reading.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,17 @@ def test_a_network_in_torch_alone_draws_the_same(zoo: ZooReader) -> None:
     names = ran("A network of it", zoo)
     ours = zoo.draw(names["i"], grid(8, 8))[:, 0]
     np.testing.assert_allclose(names["image"].flatten(), ours, rtol=0, atol=1e-5)
+
+
+def test_the_readme_opens_a_zoo_with_every_reader(
+    zoo: ZooReader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb", reason="duckdb is not installed")
+    section = (ROOT / "README.md").read_text().split("\n## A zoo on disk\n")[1].split("\n## ")[0]
+    ours, pandas_and_duckdb = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, Any] = {"xy": grid(8, 8)}
+    for block in (ours, pandas_and_duckdb):
+        exec(block.replace("dwszoo-data/zoos/digits-…", zoo.url), names)
+    assert list(names["frame"]) == ["member", "label", "psnr"]
+    counts = re.findall(r"(train|val|test) *│ *(\d+)", capsys.readouterr().out)
+    assert {split: int(count) for split, count in counts} == {"train": 28, "val": 4, "test": 8}
