@@ -32,7 +32,12 @@ def paged(file: Path) -> tuple[str, dict[str, bytes]]:
                 pictures[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![output]({name})")
             elif "text/html" in data:
-                parts.append("".join(data["text/html"]))
+                parts.append(bare("".join(data["text/html"])))
             else:
                 parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
     return "\n\n".join(parts) + "\n", pictures
+
+
+def bare(table: str) -> str:
+    """A table of pandas without its own looks; the site has some for tables of no class."""
+    return table.replace('<table border="1" class="dataframe">', "<table>")

@@ -15,6 +15,7 @@ from generate import notebooks
 ROOT = Path(__file__).parents[2]
 DOCS, RESULTS = Path("docs"), Path("benchmarks/results")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(?=[)#])")
+UNSEARCHED = "---\nsearch: {exclude: true}\n---\n\n"  # code would come before what tells of it
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml", ".c": "c"}
 
 
@@ -52,7 +53,8 @@ def shown(file: Path) -> str:
     text = (ROOT / file).read_text()
     if file.suffix == ".md":
         return text
-    return f"# {file.as_posix()}\n\n``````{LANGUAGES.get(file.suffix, 'text')}\n{text}``````\n"
+    language = LANGUAGES.get(file.suffix, "text")
+    return f"{UNSEARCHED}# {file.as_posix()}\n\n``````{language}\n{text}``````\n"
 
 
 def relinked(text: str, file: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -98,6 +99,19 @@ def test_every_notebook_is_a_page_with_its_pictures(site: Path) -> None:
     kept = {f: f.read_text().count('"image/png": ') for f in files}
     assert {f: len(pictures) for f, pictures in shown.items()} == kept
     assert all((site / "notebooks" / name).is_file() for names in shown.values() for name in names)
+
+
+def test_tables_of_notebooks_look_like_those_of_the_site(site: Path) -> None:
+    pages = [page_of(site, f).read_text() for f in (ROOT / "notebooks").glob("*.ipynb")]
+    tables = [table for page in pages for table in re.findall(r"<table[^>]*>", page)]
+    assert len(tables) > 5
+    assert set(tables) == {"<table>"}
+
+
+def test_code_is_shown_but_not_searched(site: Path) -> None:
+    found = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    assert list((site / "source").rglob("*.html"))
+    assert [doc["location"] for doc in found if doc["location"].startswith("source/")] == []
 
 
 def page_of(site: Path, notebook: Path) -> Path:
