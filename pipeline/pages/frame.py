@@ -24,16 +24,17 @@ def document(name: str, title: str, command: str, parts: list[str]) -> str:
         parts: HTML.
     """
     body = "\n".join(parts)
-    text = (
+    head = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n{mark(command)}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style></head>\n"
         f"<body><header><h1>{escape(name)}</h1></header>\n<main>{body}</main>\n"
-        f"<footer>Written by dwszoo {command}. This page holds {'':{ROOM}}.</footer>\n"
-        "</body></html>\n"
+        f"<footer>Written by dwszoo {command}. This page holds "
     )
-    return text.replace(f"{'':{ROOM}}", f"{size(len(text.encode())):>{ROOM}}")
+    tail = ".</footer>\n</body></html>\n"
+    whole = len((head + tail).encode()) + ROOM
+    return f"{head}{size(whole):>{ROOM}}{tail}"
 
 
 def section(title: str, body: str) -> str:

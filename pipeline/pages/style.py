@@ -58,9 +58,12 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
   .s4 { --series: #d8bd55; } .s5 { --series: #5fc6cf; } .s6 { --series: #f08db6; }
   .s7 { --series: #a3abb5; } }
 .series { fill: none; stroke: var(--series); stroke-width: 1.4; }
+.series.s8, .series.s9 { stroke-dasharray: 4 3; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .9rem; }
 .legend span::before { content: ""; display: inline-block; width: 1.2rem; height: .2rem;
   margin-right: .4rem; vertical-align: middle; background: var(--series); }
+.legend .s8::before, .legend .s9::before {
+  background: repeating-linear-gradient(90deg, var(--series) 0 .3rem, transparent 0 .45rem); }
 .confusion td { --share: 0%; background: color-mix(in srgb, var(--mark) var(--share), transparent);
   min-width: 2rem; padding: .25rem .1rem; text-align: center; }
 .confusion th { text-align: center; padding: .25rem .4rem; }

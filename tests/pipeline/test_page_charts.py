@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from pipeline.pages.charts import HEIGHT, WIDTH, curves, histogram, scatter
+from pipeline.pages.frame import document
 from pipeline.pages.pictures import data_uri, distance_pixels, plain_pixels, signed_pixels
+from pipeline.pages.sheet import size
+from pipeline.pages.style import CSS
 
 numbers = st.lists(st.floats(-1e12, 1e12) | st.floats(1e-9, 1e-3), min_size=1, max_size=30)
 
@@ -105,3 +109,21 @@ def test_a_picture_survives_the_page(channels: int) -> None:
 def test_what_is_not_finite_is_magenta_and_what_is_beyond_is_cut() -> None:
     pixels = plain_pixels(np.array([[[np.nan], [-1.0], [2.0]]], np.float32))
     assert pixels[0].tolist() == [[255, 0, 255], [0, 0, 0], [255, 255, 255]]
+
+
+def test_ten_models_are_told_apart_by_colour_or_dashes() -> None:
+    dashed = re.search(r"^(.*) { stroke-dasharray", CSS, re.MULTILINE)
+    assert dashed is not None
+    looks = [
+        (re.findall(rf"\.s{i}\b[^{{}}]*{{ --series: (#\w+)", CSS), f".s{i}" in dashed[1])
+        for i in range(10)
+    ]
+    assert all(len(colours) == 2 for colours, _ in looks)  # by day and by night
+    assert [look for k, look in enumerate(looks) if look in looks[:k]] == []
+
+
+def test_a_page_tells_its_size_and_leaves_its_text_alone() -> None:
+    wide = f"<pre>a{'':12}b</pre>"
+    page = document("a name", "a title", "report", [wide])
+    assert wide in page
+    assert re.search(rf"holds +{re.escape(size(len(page.encode())))}\.</footer>", page)
