@@ -152,7 +152,7 @@ def loaded(raw: dict[str, Any]) -> Config:
 
 def written(raw: dict[str, Any]) -> str:
     """Plain data as YAML."""
-    return yaml.safe_dump(raw, sort_keys=False)
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
 
 
 def read_back(text: str) -> dict[str, Any]:
@@ -227,7 +227,8 @@ def raw_config(name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"config {file}: is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"config {file}: expected keys and values, got {type(raw).__name__}")
+        came = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError(f"config {file}: expected keys and values, got {came}")
     return raw
 
 

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.built_in import built_in
 from pipeline.config import Config, raw_config
+from pipeline.messages import nearest
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task
@@ -91,13 +92,14 @@ def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
     others = configs_with(task.needs, {name: raw_config(name) for name in built_in()})
     have = f"built-in configs whose zoos have it: {', '.join(others)}" if others else ""
     own = [name for name in facts.columns if name not in CONTRACT]
+    meant = nearest(lacking[0], own)
     hint = f"{{kind: regress, columns: [{own[0] if own else 'NAME'}]}}"
     if PredictAccuracy().column in own:
         hint = "{kind: predict-accuracy}"
     raise ConfigError(
         f"task: {task.kind}{'' if told else ' (where none is named)'} learns the column"
         f"{'s' if len(task.needs) > 1 else ''} {', '.join(task.needs)}, but the zoo "
-        f"{facts.name} has no {' and no '.join(lacking)}; of its own it has "
+        f"{facts.name} has no {' and no '.join(lacking)}{meant}; of its own it has "
         f"{', '.join(own) or 'no column'}. Name another task, such as {hint}, or remove the models "
         f"to make the zoo alone{'; ' + have if have else ''}"
     )

@@ -177,7 +177,8 @@ class Run(Tracked):
         epochs = {job.hash8: 0 for job in pending}
         total = sum(job.training.epochs for job in pending)
         kept = f", {finished} were trained before" if finished else ""
-        with Bar(place.console, f"training {len(pending)} models{kept}", total, "epochs") as bar:
+        models = f"{len(pending)} model{'s' if len(pending) > 1 else ''}"
+        with Bar(place.console, f"training {models}{kept}", total, "epochs") as bar:
 
             def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
                 epochs[job.hash8] = epoch

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.built_in import built_in
-from pipeline.config import Config, load
+from pipeline.config import Config, load, written
 from zoo_gen import ConfigError
 
 WRONG = {
@@ -99,7 +99,11 @@ def test_the_text_kept_for_the_record_loads_to_the_same_config(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("- a\n- b", "expected keys and values, got list"), ("a: [", "is not YAML"), ("", "got None")],
+    [
+        ("- a\n- b", "expected keys and values, got list"),
+        ("a: [", "is not YAML"),
+        ("", "got nothing$"),
+    ],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "my.yaml").write_text(content)
@@ -123,3 +127,7 @@ def test_an_anchor_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text("name: &x {b: *x}\n")
     with pytest.raises(ConfigError, match="an anchor refers to itself"):
         load(str(tmp_path / "my.yaml"))
+
+
+def test_letters_of_all_languages_stay_what_they_are() -> None:
+    assert written({"published": "85.71 ± .57"}) == "published: 85.71 ± .57\n"

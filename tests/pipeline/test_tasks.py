@@ -93,6 +93,14 @@ def test_a_column_that_the_zoo_lacks_is_told_with_configs_that_have_it(
     assert not (tmp_path / "zoos").exists()
 
 
+def test_a_column_with_a_slip_of_the_pen_names_the_nearest(
+    dwszoo, config: Path, tmp_path: Path
+) -> None:
+    task = "task={kind: regress, columns: [freqency]}"
+    _, _, err = dwszoo("run", config, "--root", tmp_path, "--set", task)
+    assert "has no freqency (did you mean frequency?); of its own it has" in err
+
+
 ZOO = """
 name: theirs
 description: networks of others
