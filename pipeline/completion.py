@@ -11,6 +11,16 @@ from click.shell_completion import CompletionItem, get_completion_class
 from pipeline.built_in import built_in
 from pipeline.options import DEFAULT_ROOT, debug_option
 
+FORMATS = (  # the keys of `zoo_gen.imports.FORMATS`, which takes seconds to load
+    "dwsnets-mnist",
+    "dwsnets-fashion",
+    "dwsnets-sine",
+    "nfn-siren",
+    "nef-arena",
+    "unterthiner-cnn",
+    "folder",
+    "safetensors",
+)
 VARIABLE = "_DWSZOO_COMPLETE"  # by which the shell's script asks, as click wants it
 
 
@@ -21,9 +31,24 @@ def config_names(context: click.Context, _: Any, typed: str) -> list[CompletionI
 
 def zoo_names(context: click.Context, _: Any, typed: str) -> list[CompletionItem]:
     """Zoos below a local root; files and folders where none begins so."""
-    folder = os.path.join(os.path.expanduser(context.params.get("root") or DEFAULT_ROOT), "zoos")
+    return _or_files([name for name in _below(context, "zoos") if name.startswith(typed)])
+
+
+def model_names(context: click.Context, _: Any, typed: str) -> list[CompletionItem]:
+    """CONFIG-MODEL of the models below a local root; files and folders where none begins so."""
+    names = dict.fromkeys(name.rsplit("-seed", 1)[0] for name in _below(context, "models"))
+    return _or_files([name for name in names if name.startswith(typed)])
+
+
+def format_names(context: click.Context, _: Any, typed: str) -> list[CompletionItem]:
+    """What `dwszoo import` reads."""
+    return [CompletionItem(name) for name in FORMATS if name.startswith(typed)]
+
+
+def _below(context: click.Context, place: str) -> list[str]:
+    folder = os.path.join(os.path.expanduser(context.params.get("root") or DEFAULT_ROOT), place)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return _or_files([n for n in names if n.startswith(typed) and not n.startswith(".")])
+    return [name for name in names if not name.startswith(".")]
 
 
 def _or_files(names: list[str]) -> list[CompletionItem]:
@@ -36,7 +61,7 @@ def _or_files(names: list[str]) -> list[CompletionItem]:
 @debug_option
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script that lets SHELL complete commands, options, configs and zoos.
+    """Print a script that lets SHELL complete commands, options, configs, zoos and models.
 
     \b
     dwszoo completion bash >> ~/.bashrc

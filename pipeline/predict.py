@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pipeline.completion import zoo_names
+from pipeline.completion import model_names, zoo_names
 from pipeline.options import debug_option, root_option
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LIKELIEST = 3  # classes that are told of one network
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("networks", metavar="INPUT", shell_complete=zoo_names)
 @click.option(
     "--out",

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.completion import zoo_names
+from pipeline.completion import format_names, zoo_names
 from pipeline.options import debug_option, root_option
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @click.command("import")
-@click.argument("kind", metavar="FORMAT")
+@click.argument("kind", metavar="FORMAT", shell_complete=format_names)
 @click.argument("src", type=click.Path(path_type=Path))
 @click.option("--name", help="Of the zoo (default: that of SRC).")
 @click.option("--labels", type=click.Path(path_type=Path), help="folder: CSV with a column 'file'.")

@@ -47,7 +47,7 @@ def test_help_has_an_example_and_fits_a_terminal(dwszoo, name: str) -> None:
     [
         "from pipeline.cli import status; status(['--help']); status(['run', '--help'])",
         "from tests.pipeline.test_help import completed; completed('run', ''); "
-        "completed('inspect', '')",
+        "completed('inspect', ''); completed('predict', ''); completed('import', '')",
     ],
     ids=["help", "completion"],
 )
@@ -81,6 +81,20 @@ def test_a_zoo_is_one_below_the_root_or_a_folder(tmp_path: Path, command: tuple[
     assert completed(command[0], *root, *command[1:], "d") == ["digits-11111111"]
     assert completed(command[0], *root, *command[1:], "x") == ["file"]
     assert completed(command[0], "--root", "s3://b/p", *command[1:], "") == ["file"]
+
+
+def test_a_model_is_told_once_for_all_its_seeds(tmp_path: Path) -> None:
+    for folder in ("my-mlp-seed0-11111111", "my-mlp-seed1-22222222", "my-seeds-seed0-33333333"):
+        (tmp_path / "models" / folder).mkdir(parents=True)
+    assert completed("predict", "--root", str(tmp_path), "") == ["my-mlp", "my-seeds"]
+    assert completed("predict", "--root", str(tmp_path), "x") == ["file"]
+
+
+def test_a_format_is_one_that_can_be_imported() -> None:
+    from zoo_gen.imports import FORMATS  # heavy, and this module is loaded where nothing may be
+
+    assert completed("import", "") == list(FORMATS)
+    assert completed("import", "ne") == ["nef-arena"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
