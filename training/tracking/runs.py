@@ -15,7 +15,7 @@ from typing import Any
 from training.results import Job, Result, flat
 from training.tracking.metrics import MetricWriter
 from training.tracking.models import TrackedModel, log_model
-from training.tracking.store import client_of, fluent, shown, told, waited
+from training.tracking.store import alone, client_of, fluent, shown, told, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
 
@@ -51,7 +51,7 @@ class Tracking:
         Raises:
             TrackingError: the store cannot be reached or is not an MLflow store.
         """
-        with told(uri):
+        with told(uri), alone(uri):
             client = client_of(uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ AWAY = ("failed with timeout", "Max retries exceeded", "database is locked")
 # two who write one row at once, or one who asks again before the first answer: by then it is there
 RACES = ("UNIQUE constraint failed", "UniqueViolation", "duplicate key value")
 DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
+FILE = "sqlite:///"
 PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
 
@@ -64,6 +66,24 @@ def fluent(uri: str) -> Iterator[Any]:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """While no other process does the same: MLflow makes the tables of a new SQLite file in many
+    steps, and who comes between them fails. A lock on the folder leaves no file behind.
+    """
+    folder = Path(uri.removeprefix(FILE)).parent
+    if not uri.startswith(FILE) or not folder.is_dir():
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that has no locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from training.tracking.models import load_model
 from training.tracking.tags import git_tags
 from zoo_gen import Store, TrackingError
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(scope="module")
 def trained(root: Store, job, tmp_path_factory):
@@ -268,6 +270,31 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is not SQLite" * 100)
     with pytest.raises(TrackingError, match="cannot be used"):
         Tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", "tests", None)
+
+
+def test_two_processes_that_open_a_new_store_at_once_both_open_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, mlflow.store.tracking.sqlalchemy_store; from training.tracking import Tracking"
+        "; print('ready', flush=True); sys.stdin.readline()"
+        "; print(Tracking.connect(sys.argv[1], 'one', None).experiment)"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/mlflow.db"]
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("now\n")
+        process.stdin.flush()
+    told = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert told[0][0] == told[1][0]
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
 
 
 def test_the_parent_is_found_again(tracking: Tracking) -> None:
