@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -267,6 +268,8 @@ cli.add_command(tune_of(run))
 
 def main() -> None:
     """Run the command line; every foreseen failure is one line and an exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a table is worth more than its ±
     sys.exit(status(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from pipeline.built_in import built_in
-from pipeline.cli import CONTENTS, cli
+from pipeline.cli import CONTENTS, cli, main
 from pipeline.completion import VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +131,15 @@ def test_an_unknown_command_names_the_nearest(dwszoo) -> None:
 def test_the_name_alone_is_answered_by_the_help_alone(dwszoo) -> None:
     _, told, _ = dwszoo("--help")
     assert dwszoo() == (2, "", told)
+
+
+def test_a_letter_that_the_terminal_lacks_is_a_question_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr("pipeline.cli.status", lambda _: print("65.9 ± 0.5"))
+    with pytest.raises(SystemExit):
+        main()
+    terminal.seek(0)
+    assert terminal.read() == "65.9 ? 0.5\n"
