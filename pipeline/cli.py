@@ -204,6 +204,7 @@ def train(**options: Any) -> None:
     job = _run(**options)
     with job.place, job.closing():
         job.train()
+        job.place.say("`dwszoo report` with the same config and options shows their table")
 
 
 @cli.command()

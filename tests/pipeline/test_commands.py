@@ -149,6 +149,14 @@ def test_training_without_a_zoo_says_which_command_makes_it(
     assert "dwszoo generate" in err
 
 
+def test_training_ends_with_the_command_that_shows_its_table(
+    dwszoo, tiny: Path, root: Path
+) -> None:
+    code, _, err = dwszoo("train", tiny, "--root", root)
+    assert (code, err.splitlines()[0]) == (0, "models: all 4 are trained")
+    assert err.splitlines()[1].startswith("`dwszoo report` with the same config and options")
+
+
 def test_a_report_of_what_is_not_trained_says_so(dwszoo, tiny: Path, tmp_path: Path) -> None:
     code, _, err = dwszoo("report", tiny, "--root", tmp_path)
     assert code == 1
