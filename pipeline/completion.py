@@ -21,6 +21,7 @@ FORMATS = (  # the keys of `zoo_gen.imports.FORMATS`, which takes seconds to loa
     "folder",
     "safetensors",
 )
+COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"  # a bare .zshrc
 VARIABLE = "_DWSZOO_COMPLETE"  # by which the shell's script asks, as click wants it
 
 
@@ -71,4 +72,8 @@ def completion(context: click.Context, shell: str) -> None:
     root = context.find_root()
     script = get_completion_class(shell)
     assert script is not None
-    click.echo(script(root.command, {}, "dwszoo", VARIABLE).source())
+    told = script(root.command, {}, "dwszoo", VARIABLE).source()
+    if shell == "zsh":  # the first line stays the first: by it zsh knows a file of completions
+        first, rest = told.split("\n", 1)
+        told = f"{first}\n{COMPINIT}\n{rest}"
+    click.echo(told)

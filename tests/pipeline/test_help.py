@@ -105,6 +105,12 @@ def test_a_script_is_printed(dwszoo, shell: str) -> None:
     assert f"{VARIABLE}={shell}_complete" in script
 
 
+def test_zsh_is_given_what_a_bare_zshrc_lacks(dwszoo) -> None:
+    _, script, _ = dwszoo("completion", "zsh")
+    assert script.startswith("#compdef dwszoo\n")
+    assert script.index("compinit") < script.index("compdef _dwszoo_completion")
+
+
 def test_bash_completes_with_the_script(dwszoo, tmp_path: Path) -> None:
     _, script, _ = dwszoo("completion", "bash")
     command = tmp_path / "dwszoo"
