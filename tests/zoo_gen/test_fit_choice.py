@@ -118,6 +118,21 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_private_one(
     assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
+def test_the_private_one_is_the_same_for_all_and_ends_with_its_process(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "tmp").mkdir()
+    program = (
+        "from zoo_gen.fit.compiler import cache_folder, kernel; kernel()"
+        "; print(*(file.suffix for file in sorted(cache_folder().iterdir())))"
+    )
+    places = {"DWSZOO_CACHE": str(tmp_path / "file" / "below"), "TMPDIR": str(tmp_path / "tmp")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | places, capture_output=True, text=True
+    )
+    assert ran.stdout == ".so .lock\n", ran.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_where_memory_is_full_the_batch_is_halved_and_every_network_fitted(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

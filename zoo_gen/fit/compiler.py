@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import hashlib
@@ -64,7 +65,15 @@ def cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="dwszoo-"))
+        return _own_folder()
+
+
+@cache
+def _own_folder() -> Path:
+    """One folder, which ends with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="dwszoo-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _compiler() -> str:
