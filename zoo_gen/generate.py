@@ -27,7 +27,7 @@ from zoo_gen.description import told_space
 from zoo_gen.errors import ZooError
 from zoo_gen.fit import fit_networks
 from zoo_gen.fit_settings import Fitting
-from zoo_gen.recipe import FORMAT, Fit, Recipe
+from zoo_gen.recipe import Fit, Recipe
 from zoo_gen.sources import Signals
 from zoo_gen.store import Store
 
@@ -160,7 +160,7 @@ def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]
             )
         return description
     description = {
-        "format": FORMAT,
+        "format": recipe.format,
         "checksum": shards.SEALED,
         "hash8": recipe.hash8,
         "recipe": recipe.as_dict(),

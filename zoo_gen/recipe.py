@@ -22,7 +22,7 @@ from zoo_gen.split import SPLITS as SPLITS
 from zoo_gen.split import Split as Split
 
 FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
-
+CLASSIFIERS = 2  # the same of classifiers; in 1 they were scored on the first images of a part
 
 AnyFit = Fit | Classifier
 
@@ -173,9 +173,14 @@ class Recipe:
         }
 
     @property
+    def format(self) -> int:
+        """Of the rows: what follows from the same recipe in another format is another zoo."""
+        return FORMAT if isinstance(self.zoo.fit, Fit) else CLASSIFIERS
+
+    @property
     def hash8(self) -> str:
         """Eight hexadecimal digits over everything that changes the rows."""
-        return hash8({"format": FORMAT, **self.as_dict()})
+        return hash8({"format": self.format, **self.as_dict()})
 
     @property
     def folder(self) -> str:

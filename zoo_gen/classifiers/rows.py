@@ -84,7 +84,8 @@ def _scores(fit: Classifier, run: Run, theta: Tensor, images: Images) -> Columns
     space = fit.space(images.shape, images.classes)
 
     def score(rows: Rows, label: Rows) -> Scores:
-        rows, label = rows[: fit.evaluation_images], label[: fit.evaluation_images]
+        some = evaluated(len(rows), fit.evaluation_images)
+        rows, label = rows[some], label[some]
         if not len(rows):
             return Scores.unknown(len(theta))
         pixels = images.take(rows).reshape(-1, *images.shape)
@@ -96,6 +97,17 @@ def _scores(fit: Classifier, run: Run, theta: Tensor, images: Images) -> Columns
         columns[f"{name}_accuracy"] = found.accuracy.numpy()
         columns[f"{name}_loss"] = found.loss.numpy()
     return columns
+
+
+def evaluated(images: int, most: int) -> Rows:
+    """Positions of so many of the images of a part, in order; all where there are no more.
+
+    They are random, because a source may have its images in the order of their classes, and the
+    same for every run, so that scores of runs compare.
+    """
+    if images <= most:
+        return np.arange(images)
+    return np.sort(np.random.default_rng([*b"evaluation"]).permutation(images)[:most])
 
 
 def _settings(runs: list[Run]) -> Columns:

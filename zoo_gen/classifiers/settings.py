@@ -118,7 +118,8 @@ class Classifier:
         snapshots: shares of a run's steps at which its weights become a row; 0 for the initial
             weights, 1 for the last.
         batch_size: images per step.
-        evaluation_images: how many images the columns of accuracy and loss use, of each part.
+        evaluation_images: how many images the columns of accuracy and loss use, of each part, at
+            most; the same random ones for every run.
         classes: None for all of the source, or ``"pairs"``: each run tells two classes apart, all
             pairs equally often.
         optimizer: adam, sgd (momentum 0.9) or rmsprop, as ``torch.optim`` has them.

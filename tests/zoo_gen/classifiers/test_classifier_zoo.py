@@ -30,7 +30,7 @@ from zoo_gen import (
     ZooReader,
     generate,
 )
-from zoo_gen.classifiers.rows import the_run
+from zoo_gen.classifiers.rows import evaluated, the_run
 from zoo_gen.classifiers.runs import Images
 from zoo_gen.export import export_zoo
 from zoo_gen.generate import Job, describe, fit_shard
@@ -141,7 +141,8 @@ def test_columns_of_loss_and_accuracy_are_those_of_torch(
         told = {"loss": own}
         told |= {f"{p}_loss": run.images(images, getattr(images, p)) for p in ("train", "test")}
         for name, (rows, label) in told.items():
-            rows, y = rows[:40], torch.from_numpy(label[:40])
+            some = evaluated(len(rows), 40)
+            rows, y = rows[some], torch.from_numpy(label[some])
             answer = net(torch.from_numpy(images.take(rows)).unflatten(1, images.shape)).detach()
             assert columns[name][row] == pytest.approx(cross_entropy(answer, y).item(), rel=1e-4)
             if name != "loss":
@@ -153,7 +154,7 @@ def test_the_reader_evaluates_rows_as_they_were_evaluated(
     zoo: ZooReader, labelled: Signals
 ) -> None:
     images = Images.of(labelled)
-    rows, some = zoo.rows(0, 36), images.test[:40]
+    rows, some = zoo.rows(0, 36), images.test[evaluated(len(images.test), 40)]
     found = zoo.evaluate(rows, images.take(some).reshape(-1, 1, 8, 8), images.label[some])
     torch.testing.assert_close(found.accuracy, rows.columns["test_accuracy"])
     torch.testing.assert_close(found.loss, rows.columns["test_loss"])
@@ -164,6 +165,33 @@ def test_training_helps(tmp_path: Path, labelled: Signals) -> None:
     frame = generated(fit, labelled, tmp_path).frame()
     assert frame["test_accuracy"][0::2].max() < 0.4
     assert frame["test_accuracy"][1::2].min() > 0.85
+
+
+def test_some_images_speak_for_a_part_whose_images_lie_by_class(
+    tmp_path: Path, labelled: Signals
+) -> None:
+    order = np.lexsort([labelled.columns["label"], labelled.part])
+    columns = {"label": labelled.columns["label"][order]}
+    by_class = replace(
+        labelled, values=labelled.values[order], part=labelled.part[order], columns=columns
+    )
+    fit = Classifier(Mlp((16,)), runs=3, learning_rate=0.01, steps=40)
+    every = generated(fit, by_class, tmp_path).frame()
+    some = generated(replace(fit, evaluation_images=150), by_class, tmp_path).frame()
+    for name in ("train_accuracy", "test_accuracy"):
+        assert (every[name] - some[name]).abs().max() < 0.06
+
+
+def test_a_part_that_is_used_whole_keeps_its_order() -> None:
+    assert evaluated(5, 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_zoos_of_classifiers_that_were_scored_otherwise_are_other_zoos(
+    classifier_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = classifier_recipe.hash8
+    monkeypatch.setattr("zoo_gen.recipe.CLASSIFIERS", 1)
+    assert classifier_recipe.hash8 != now
 
 
 @pytest.mark.parametrize("network", [Mlp((6,)), Cnn((4, 3))], ids=["mlp", "cnn"])
@@ -262,7 +290,7 @@ def test_every_setting_but_the_number_of_runs_changes_the_hash(labelled: Signals
 
 def test_the_hash_is_stable() -> None:
     recipe = Recipe("name", {"kind": "idx"}, "fingerprint", 10, some_zoo(Classifier(Mlp((6,)), 9)))
-    assert recipe.hash8 == "9c5b3346"
+    assert recipe.hash8 == "3e95dda2"
 
 
 def test_a_limit_is_the_first_runs(labelled: Signals) -> None:
