@@ -52,8 +52,7 @@ class Contrast(Values):
         check_positive("temperature", self.temperature)
         if not 0 <= self.probe_ridge < math.inf:
             raise ConfigError(f"probe_ridge: got {self.probe_ridge}, expected 0 or more")
-        if self.views.mixup:
-            raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
+        check_views(self.views)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,20 +66,13 @@ class Contrast(Values):
 
     refused: ClassVar[tuple[str, ...]] = ("mixup",)
 
-    def check_space(self, data: WeightData) -> None:
-        """Raise `ConfigError` where the networks do not admit the views."""
-        try:
-            self.views.check(data.space, data.w0, data.activation)
-        except ConfigError as error:
-            raise ConfigError(f"task.views: {error}") from error
-
     def output(self, data: WeightData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
 
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network alone: an embedding has no unit."""
-        self.check_space(data)
+        check_views(self.views, data)
         return network.build(data.space, self.embedding, data.w0)
 
     def batch(
@@ -106,6 +98,17 @@ class Contrast(Values):
     def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
         """Embeddings ``[n, embedding]``."""
         return answers[split]
+
+
+def check_views(views: Augmentation, data: WeightData | None = None) -> None:
+    """Raise `ConfigError` where these give no views of a network, or these networks admit none."""
+    if views.mixup:
+        raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
+    try:
+        if data is not None:
+            views.check(data.space, data.w0, data.activation)
+    except ConfigError as error:
+        raise ConfigError(f"task.views: {error}") from error
 
 
 def two_views(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from training.augmentation import Augmentation
-from training.models import check_positive
+from training.models import Network, check_positive
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
 from training.tasks.classify import Classify
-from training.tasks.contrast import two_views
+from training.tasks.contrast import check_views, two_views
 
 if TYPE_CHECKING:
     from training.data import WeightData
@@ -48,6 +48,7 @@ class Retrieve(Task):
     def __post_init__(self) -> None:
         check_positive("embedding", self.embedding)
         check_positive("temperature", self.temperature)
+        check_views(self.views)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -69,6 +70,11 @@ class Retrieve(Task):
     def output(self, data: WeightData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
+
+    def build(self, network: Network, data: WeightData) -> nn.Module:
+        """The network alone: an embedding has no unit."""
+        check_views(self.views, data)
+        return super().build(network, data)
 
     def batch(
         self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator

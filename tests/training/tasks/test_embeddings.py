@@ -13,7 +13,7 @@ from training.augmentation import Augmentation
 from training.data import WeightData, load
 from training.loop import Training
 from training.models import DwsNetwork, MlpNetwork, UnchangedNetwork
-from training.tasks import Contrast, Retrieve
+from training.tasks import Contrast, Retrieve, Task
 from training.tasks.contrast import pair_loss, probe
 from training.tasks.retrieve import class_loss, neighbours
 from zoo_gen import ConfigError, Store, ZooReader
@@ -154,15 +154,17 @@ def test_embeddings_are_learned(name: str, request: pytest.FixtureRequest) -> No
     assert outcome.model(data.theta[:3]).shape == (3, 8)
 
 
-def test_views_that_networks_do_not_admit_are_told(contrasted: WeightData) -> None:
-    task = replace(CONTRAST, views=Augmentation(rescaling=0.5))
+@pytest.mark.parametrize("task", [CONTRAST, RETRIEVE], ids=["contrast", "retrieve"])
+def test_views_that_networks_do_not_admit_are_told(task: Task, contrasted: WeightData) -> None:
+    task = replace(task, views=Augmentation(rescaling=0.5))
     with pytest.raises(ConfigError, match=r"task.views: augment.rescaling: got 0.5, but the netw"):
         task.build(MlpNetwork(hidden=(8,)), replace(contrasted, task=task))
 
 
 def test_a_mixture_is_no_view() -> None:
-    with pytest.raises(ConfigError, match=r"views.mixup: a mixture is no view"):
-        Contrast(views=Augmentation(mixup=1.0))
+    for kind in (Contrast, Retrieve):
+        with pytest.raises(ConfigError, match=r"views.mixup: a mixture is no view"):
+            kind(views=Augmentation(mixup=1.0))
     with pytest.raises(ConfigError, match=r"augment.mixup: got 1.0, but it changes"):
         RETRIEVE.check_augmentation(Augmentation(mixup=1.0))
 
