@@ -73,6 +73,7 @@ class Contrast(Values):
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network alone: an embedding has no unit."""
         check_views(self.views, data)
+        self.check_spread("train_on", data.target[data.rows["train"]])
         return network.build(data.space, self.embedding, data.w0)
 
     def batch(

@@ -34,19 +34,24 @@ class Values(Task):
             )
         values = np.stack([columns[name].astype(np.float32) for name in self.needs], 1)
         target = torch.from_numpy(values)
-        spread = target[rows["train"]].std(0, correction=0)
-        if constant := [
-            name for name, s in zip(self.needs, spread.tolist(), strict=True) if s == 0
-        ]:
+        self.check_spread(where, target[rows["train"]])
+        return Targets(target)
+
+    def check_spread(self, where: str, target: Tensor) -> None:
+        """Raise `TrainingError` unless each column of training targets has several values.
+
+        The standard deviation does not tell: by rounding, that of a constant is seldom 0.
+        """
+        same = (target == target[0]).all(0).tolist()
+        if constant := [name for name, one in zip(self.needs, same, strict=True) if one]:
             raise TrainingError(
                 f"{where}: {', '.join(constant)} has one value in the training split; there is "
                 "nothing to learn"
             )
-        return Targets(target)
 
     def blank_targets(self, networks: int) -> Tensor:
-        """Zeros ``[networks, columns]``."""
-        return torch.zeros(networks, len(self.needs))
+        """``[networks, columns]``, all different, so that a model can be built."""
+        return torch.arange(float(networks)).unsqueeze(1).expand(-1, len(self.needs))
 
     def output(self, data: WeightData) -> Output:
         """A value for each column."""
@@ -54,9 +59,10 @@ class Values(Task):
 
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network, its answers scaled to the columns."""
-        target = data.target[data.rows["train"]].double()
+        target = data.target[data.rows["train"]]
+        self.check_spread("train_on", target)  # of the whole split `targets` has told
         net = network.build(data.space, len(self.needs), data.w0)
-        return InUnits(net, target.mean(0).float(), target.std(0, correction=0).float())
+        return InUnits(net, target.double().mean(0).float(), deviation(target).float())
 
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
         """Squared error in training deviations, the mean over columns."""
@@ -65,7 +71,7 @@ class Values(Task):
 
     def squared(self, data: WeightData, answer: Tensor, target: Tensor) -> Tensor:
         """Squared error of each network in training deviations, the mean over columns ``[m]``."""
-        std = data.target[data.rows["train"]].std(0, correction=0).to(answer)
+        std = deviation(data.target[data.rows["train"]]).to(answer)
         return ((answer - target) / std).square().mean(1)
 
     def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
@@ -129,6 +135,11 @@ class InUnits(nn.Module):
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, k]``."""
         return self.mean + self.std * cast(Tensor, self.net(theta))
+
+
+def deviation(target: Tensor) -> Tensor:
+    """Standard deviation of targets ``[n, k]`` over the networks, float64 ``[k]``."""
+    return target.double().std(0, correction=0)
 
 
 def error_metrics(digits: int) -> tuple[Metric, ...]:

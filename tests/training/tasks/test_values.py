@@ -16,7 +16,7 @@ from training.augmentation import Augmentation
 from training.data import WeightData
 from training.loop import Training
 from training.models import DwsNetwork, MlpNetwork
-from training.tasks import PredictAccuracy, Regress, Task
+from training.tasks import Contrast, PredictAccuracy, Regress, Task
 from zoo_gen import TrainingError
 
 SPACE = WeightSpace.mlp([1, 6, 1])
@@ -100,10 +100,19 @@ def test_targets_that_are_not_finite_are_counted(value: float, message: str) -> 
         data_of(TWO, values)
 
 
-def test_a_column_of_one_value_is_refused() -> None:
-    values = {**columns(), "small": np.full(420, 2.5)}
+@pytest.mark.parametrize("value", [2.5, 0.1])  # whose mean is not 0.1 in float32
+@pytest.mark.parametrize("task", [TWO, Regress(columns=("small",))], ids=["two", "one"])
+def test_a_column_of_one_value_is_refused(task: Task, value: float) -> None:
+    values = {**columns(), "small": np.full(420, value)}
     with pytest.raises(TrainingError, match="small has one value in the training split"):
-        data_of(TWO, values)
+        data_of(task, values)
+
+
+@pytest.mark.parametrize("task", [TWO, Contrast(columns=("large", "small"))], ids=lambda t: t.kind)
+def test_a_single_training_network_teaches_no_number(task: Task) -> None:
+    data = data_of(task, columns())
+    with pytest.raises(TrainingError, match="train_on: large, small has one value in the training"):
+        task.build(MlpNetwork(hidden=(8,)), data.only(1))
 
 
 def test_text_is_no_number() -> None:
