@@ -86,7 +86,7 @@ def run_on_ray(
 
     Raises:
         DwszooError: what a job raised.
-        EngineError: a group failed more often than it is restarted.
+        EngineError: a group failed more often than it is restarted, or what leads it died.
     """
     resources = ray.cluster_resources()
     use_gpu = resources.get("GPU", 0) >= 1
@@ -108,7 +108,7 @@ def run_on_ray(
             finished, running = ray.wait(running, timeout=POLL_SECONDS)
             _pass_on(meter, jobs, seen, told, tell)
             for ref in finished:
-                if (failure := ray.get(ref)) is not None:
+                if (failure := _failure_of(ref)) is not None:
                     raise failure
     except Exception:
         # one lane's failure ends all; each continues from its checkpoint next time
@@ -117,6 +117,22 @@ def run_on_ray(
         raise
     finally:
         ray.kill(meter)
+
+
+def _failure_of(ref: Any) -> DwszooError | None:
+    """What a lane gives, or why it gave nothing, without Ray's wrapping."""
+    try:
+        failure: DwszooError | None = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DwszooError):
+            return error.cause
+        raise
+    except ray.exceptions.RayError as error:
+        raise EngineError(
+            f"a process that leads a training died ({type(error).__name__}), often for want of "
+            "memory; use fewer --workers; the same command continues where it stopped"
+        ) from error
+    return failure
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from training import results
-from training.on_ray.train import run_on_ray
+from training.on_ray.train import _failure_of, run_on_ray
 from training.run import run_locally
-from zoo_gen import Store, TrainingError
+from zoo_gen import EngineError, Store, TrainingError
 
 
 @pytest.fixture
@@ -50,6 +51,15 @@ def test_two_workers_give_the_result_of_one_process(
             assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
             assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-4)
     assert not list(own_root.local("checkpoints").iterdir())
+
+
+def test_a_lane_whose_process_died_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def died(ref: object) -> None:
+        raise ray.exceptions.WorkerCrashedError
+
+    monkeypatch.setattr(ray, "get", died)
+    with pytest.raises(EngineError, match=r"died \(WorkerCrashedError\).* the same command conti"):
+        _failure_of(None)
 
 
 def test_two_workers_see_each_training_network_once_per_epoch(
