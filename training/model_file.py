@@ -15,13 +15,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dws import WeightSpace
+from dws import ProbeFeatures, WeightSpace
 from dws.align import align
 from training.data import Preparation, WeightData, canonical
 from training.models import NETWORKS
 from training.results import Job
 from training.tasks import TASKS, Output, Task
 from zoo_gen import ConfigError, ModelError
+from zoo_gen.description import Network as Computes
 from zoo_gen.description import read_space, write_space
 from zoo_gen.kinds import Kinds
 from zoo_gen.recipe import hashed
@@ -72,13 +73,38 @@ class TrainedModel:
             theta = canonical(self.space, self.w0, self.prepare, self.activation)(theta)
         return cast(Tensor, self.net(theta))
 
-    def require(self, space: WeightSpace, what: str) -> None:
-        """Raise `ModelError` unless networks of this space are those that the model reads."""
+    @property
+    def takes_units_for_granted(self) -> str:
+        """Why networks with other units would be taken for what they are not; empty if not so."""
+        if self.prepare.startswith("canonical"):
+            return f"prepare: {self.prepare}"
+        return "probes" if any(isinstance(m, ProbeFeatures) for m in self.net.modules()) else ""
+
+    def require(self, space: WeightSpace, what: str, network: Computes | None = None) -> None:
+        """Raise `ModelError` unless such networks are those that the model reads.
+
+        Args:
+            space: of the networks.
+            what: they are, for the message.
+            network: what they compute, None where it is not known.
+        """
         if space != self.space:
             raise ModelError(
                 f"{what}: its networks are {space} ({space.size:,} weights), but {self.name} reads "
                 f"{self.space} ({self.space.size:,} weights); it can tell nothing of others"
             )
+        if network is None or self.activation is None or not (why := self.takes_units_for_granted):
+            return
+        theirs = _units(network.activation, network.w0)
+        if theirs != (own := _units(self.activation, self.w0)):
+            raise ModelError(
+                f"{what}: its networks have {theirs} units, but {self.name} takes all for {own} "
+                f"units ({why}); it can tell nothing of others"
+            )
+
+
+def _units(activation: str, w0: float | None) -> str:
+    return f"{activation} (w0 {w0:g})" if activation == "sine" and w0 is not None else activation
 
 
 def encode(job: Job, data: WeightData, weights: dict[str, Tensor]) -> bytes:
