@@ -128,7 +128,7 @@ def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any
     from pipeline.inspect.places import find
     from pipeline.pages.sheet import number
     from pipeline.progress import Bar
-    from training.predictions import predict_zoo, scores
+    from training.predictions import known, predict_zoo, scores
 
     zoo = find(store, name)
     folder = f"{zoo.description['recipe'].get('name', 'zoo')}-{zoo.hash8}"
@@ -140,7 +140,11 @@ def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any
     click.echo(f"networks     {count:,} of {folder}{left}")
     if folder != model.zoo:
         click.echo(f"note         the model learned from another zoo ({model.zoo})")
-    for split, found in scores(model, columns).items():
+    scored, unknown = scores(model, columns), int((~known(model, columns)).sum())
+    if scored and unknown:
+        needs = " or ".join(model.task.needs)
+        click.echo(f"note         {unknown:,} have no {needs} and are not scored")
+    for split, found in scored.items():
         told = (f"{k} {v:.1%}" if k == "accuracy" else f"{k} {number(v)}" for k, v in found.items())
         click.echo(f"{split:<12} {', '.join(told)}")
     return columns, {"zoo": folder, "url": zoo.url}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -76,17 +77,24 @@ def answers(output: Output, given: Tensor) -> Columns:
     return {{"weights": "theta"}.get(output.kind, output.kind): given.numpy()}
 
 
+def known(model: TrainedModel, columns: Columns) -> npt.NDArray[np.bool_]:
+    """Of which networks the zoo tells what is right, ``[n]``: an import may lack some values."""
+    right = np.ones(len(columns["member"]), bool)
+    for name in model.task.needs:
+        told = columns.get(name)
+        right &= told is not None and told.dtype.kind in "iuf" and np.isfinite(told)
+    return right
+
+
 def scores(model: TrainedModel, columns: Columns) -> dict[str, dict[str, float]]:
-    """How good predictions are, split -> metric -> value, where the zoo tells what is right."""
-    if not all(name in columns for name in model.task.needs):
-        return {}
-    found = {}
+    """How good predictions are, split -> metric -> value, over the networks that are `known`."""
+    found, right = {}, known(model, columns)
     for split in SPLITS:
-        if not (mine := columns["split"] == split).any():
+        if not (mine := (columns["split"] == split) & right).any():
             continue
         if model.output.kind == "logits":
-            right = columns["prediction"][mine] == columns[model.task.needs[0]][mine]
-            found[split] = {"accuracy": float(right.mean())}
+            hits = columns["prediction"][mine] == columns[model.task.needs[0]][mine]
+            found[split] = {"accuracy": float(hits.mean())}
         elif model.output.kind == "values":
             names = model.output.names
             told = np.stack([columns[f"predicted_{n}"][mine] for n in names], 1)
