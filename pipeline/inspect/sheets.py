@@ -23,7 +23,7 @@ def sheets(health: Health) -> list[Sheet]:
 
 
 def measured(health: Health) -> dict[str, str]:
-    """Columns of numbers that hold some and that vary -> how they are called."""
+    """Columns of numbers that hold some, varying or not -> how they are called."""
     return {
         name: UNITS.get(name, plain(name))
         for name, moments in health.numbers.items()

@@ -144,18 +144,24 @@ def curves(
 ) -> str:
     """Functions of one variable, each with the class of its line; ``[points]`` all.
 
+    Where a function is not finite its line has a gap.
+
     Args:
         title: what a screen reader says.
         below: name of the variable.
     """
-    finite = [np.where(np.isfinite(line), line, 0.0) for line, _ in lines]
+    every = np.concatenate([line for line, _ in lines])
+    shown = every[np.isfinite(every)]
     x = Axis.of(x_values, LEFT, WIDTH - RIGHT, log=False)
-    y = Axis.of(np.concatenate(finite), HEIGHT - BOTTOM, TOP, log=False)
+    y = Axis.of(shown if len(shown) else np.zeros(1), HEIGHT - BOTTOM, TOP, log=False)
     body = ""
-    for values, (_, kind) in zip(finite, lines, strict=True):
-        points = zip(x.place(x_values), y.place(values), strict=True)
-        body += f'<polyline class="{kind}" points="'
-        body += " ".join(f"{a:.1f},{b:.1f}" for a, b in points) + '"/>'
+    for values, kind in lines:
+        finite = np.isfinite(values)
+        for piece in np.split(np.arange(len(values)), np.flatnonzero(np.diff(finite)) + 1):
+            if finite[piece[0]]:
+                points = zip(x.place(x_values[piece]), y.place(values[piece]), strict=True)
+                body += f'<polyline class="{kind}" points="'
+                body += " ".join(f"{a:.1f},{b:.1f}" for a, b in points) + '"/>'
     return _svg(title, body, x, y, below)
 
 

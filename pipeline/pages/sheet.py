@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -28,7 +29,9 @@ def plain(text: object) -> str:
 
 
 def number(value: float) -> str:
-    """Three to four digits; whole numbers as they are."""
+    """Three to four digits; whole numbers as they are, and ``nan`` and ``inf``."""
+    if not math.isfinite(value):
+        return str(float(value))
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
     return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"

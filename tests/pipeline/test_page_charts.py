@@ -17,7 +17,7 @@ from matplotlib.image import imread
 from pipeline.pages.charts import HEIGHT, WIDTH, curves, histogram, scatter
 from pipeline.pages.frame import document
 from pipeline.pages.pictures import data_uri, distance_pixels, plain_pixels, signed_pixels
-from pipeline.pages.sheet import size
+from pipeline.pages.sheet import number, size
 from pipeline.pages.style import CSS
 
 numbers = st.lists(st.floats(-1e12, 1e12) | st.floats(1e-9, 1e-3), min_size=1, max_size=30)
@@ -71,11 +71,18 @@ def test_words_stand_side_by_side() -> None:
     assert max(dots[0::2]) < min(dots[1::2])
 
 
-def test_a_curve_holds_every_point_and_no_nan() -> None:
-    y = np.array([0.0, np.nan, 1.0])
-    line = marks(curves(np.arange(3.0), [(y, "line")], "c"), "polyline")[0]["points"].split()
-    assert len(line) == 3
-    assert "nan" not in " ".join(line)
+def test_a_curve_has_a_gap_where_it_is_not_finite() -> None:
+    y = np.array([0.5, 1.0, np.nan, np.inf, 0.75, 1.0, 0.5])
+    lines = [
+        m["points"].split() for m in marks(curves(np.arange(7.0), [(y, "a")], "c"), "polyline")
+    ]
+    assert [len(line) for line in lines] == [2, 3]
+    assert lines[0][0].partition(",")[2] == lines[1][2].partition(",")[2]
+    assert "nan" not in str(lines)
+
+
+def test_a_curve_that_is_nowhere_finite_is_an_empty_chart() -> None:
+    assert marks(curves(np.arange(3.0), [(np.full(3, np.nan), "a")], "c"), "polyline") == []
 
 
 def test_signed_numbers_are_white_at_zero_and_as_strong_on_both_sides() -> None:
@@ -127,3 +134,7 @@ def test_a_page_tells_its_size_and_leaves_its_text_alone() -> None:
     page = document("a name", "a title", "report", [wide])
     assert wide in page
     assert re.search(rf"holds +{re.escape(size(len(page.encode())))}\.</footer>", page)
+
+
+def test_numbers_that_are_not_finite_are_told_as_such() -> None:
+    assert [number(v) for v in (np.nan, np.inf, -np.inf)] == ["nan", "inf", "-inf"]
