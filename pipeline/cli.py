@@ -12,14 +12,13 @@ import click
 from pipeline import __version__
 from pipeline.completion import completion, config_names, zoo_names
 from pipeline.doctor.command import doctor
-from pipeline.options import debug_option, root_option
+from pipeline.options import INTERRUPTED, debug_option, root_option
 from pipeline.predict import predict
 from pipeline.report.command import report_of, show
 from pipeline.submit.command import submit_of
 from pipeline.transfer import export_zoo, import_zoo
 from pipeline.tune.command import tune_of
 
-INTERRUPTED = 130
 CONTENTS = {  # of the help: a word or two for each command
     "From a config": {
         "run CONFIG": "everything: the zoo, every model and seed, the table",

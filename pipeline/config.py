@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.built_in import built_in
 from pipeline.kind_of import KindOf, refuse_unknown_keys
 from pipeline.messages import explain, nearest
+from pipeline.options import NAME
 from pipeline.tune.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
 from training.loop import Training
@@ -25,7 +26,6 @@ from training.tuning.space import Space
 from zoo_gen import SOURCES, ConfigError, Source, Zoo
 from zoo_gen.kinds import Plugin
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 

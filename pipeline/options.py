@@ -1,8 +1,13 @@
-"""Options that many commands share."""
+"""What many commands share: options, how names may look, an exit status."""
 
 from __future__ import annotations
 
+import re
+
 import click
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names become names of files
+INTERRUPTED = 130
 
 DEFAULT_ROOT = "./dwszoo-data"
 

@@ -10,9 +10,7 @@ import click
 from rich.console import Console
 
 from pipeline.completion import format_names, zoo_names
-from pipeline.options import debug_option, root_option
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+from pipeline.options import NAME, debug_option, root_option
 
 
 @click.command("import")

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from pipeline.completion import config_names
-from pipeline.options import debug_option
+from pipeline.options import INTERRUPTED, debug_option
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -25,7 +25,6 @@ NOT_PASSED_ON = ("config", "address", "engine", "debug", "help")
 SECRET_NAMES = re.compile(r"SECRET|TOKEN$|PASSWORD|ACCESS_KEY|API_KEY")
 SHORTEST_SECRET = 8
 PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-INTERRUPTED = 130
 
 
 class Detached(click.ClickException):
