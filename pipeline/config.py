@@ -241,12 +241,17 @@ def _with_kind(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a number: 5e-3 is one. A key given twice is an error."""
+    """YAML 1.2's idea of a number: 5e-3 is one. A key given twice, or no word, is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """As in PyYAML, which would keep the last of two equal keys and say nothing."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith((":timestamp", ":binary")):
+                raise yaml.YAMLError(
+                    f"a key in line {key.start_mark.line + 1} is no word; a value with braces or "
+                    "brackets stands in quotes"
+                )
             if key.value in seen:
                 line = key.start_mark.line + 1
                 raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")

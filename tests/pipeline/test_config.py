@@ -53,6 +53,8 @@ WRONG = {
     "zoo.views.x=2": r"^--set zoo.views.x=2: zoo.views has no keys below it",
     "zoo": r"^--set zoo: expected key.sub=value",
     "zoo.views=[": r"is not a YAML value",
+    "source.path={{ DIR }}": r"^--set source.path=.* is not a YAML value",
+    "zoo.views={[a]: 1}": r"is not a YAML value",
 }
 
 
@@ -97,12 +99,16 @@ def test_the_text_kept_for_the_record_loads_to_the_same_config(tmp_path: Path) -
     assert config.limit == 100
 
 
+NO_WORDS = ["b: {{ DIR }}", "? [b]\n: 2", "2020-01-01: 2", "? !!binary aGk=\n: 2"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("- a\n- b", "expected keys and values, got list"),
         ("a: [", "is not YAML"),
         ("", "got nothing$"),
+        *((f"a: 1\n{line}", "is not YAML: a key in line 2 is no word") for line in NO_WORDS),
     ],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message: str) -> None:
