@@ -35,7 +35,7 @@ class WeightData:
         target: a row per network, as the task reads it: classes int64 ``[n]``, numbers ``[n, k]``.
         member: int64 ``[n]``, index in the zoo.
         rows: split -> int64 indices into the above.
-        classes: number of classes, each of which occurs in training; 0 for a task without.
+        classes: one more than the greatest class (not all need occur); 0 for a task without.
         left_out: networks that diverged while they were fitted.
         w0: frequency of the networks' sine units, None if they have none.
         activation: of their hidden layers, None where that is not known.

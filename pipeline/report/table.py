@@ -100,5 +100,6 @@ def chance_of(run: Run) -> float | None:
     """The main metric of a model that guesses among classes; None where there are none."""
     if run.config.task_or_default.kind != "classify":
         return None
-    size = results.read(run.place.store, run.jobs[0]).output.get("size") or run.facts.classes
-    return 1 / size if size else None
+    output = results.read(run.place.store, run.jobs[0]).output
+    classes = sum(map(bool, output.get("names", ()))) or run.facts.classes
+    return 1 / classes if classes else None

@@ -73,7 +73,8 @@ class Output:
         kind: ``"logits"`` of classes, ``"values"`` in the units of their columns, an
             ``"embedding"``, or changed ``"weights"`` of the same network.
         size: numbers per network.
-        names: of the values, if they have any: columns, or classes as text.
+        names: of the values, if they have any: columns, or classes as text, empty for a number that
+            is no class of the zoo.
     """
 
     kind: Literal["logits", "values", "embedding", "weights"]
@@ -92,7 +93,7 @@ class Targets:
     Attributes:
         values: a row per network: int64 ``[n]`` of classes, float32 ``[n, k]`` of numbers, or
             whatever else the task's own loss takes.
-        classes: how many there are, 0 for a task without classes.
+        classes: one more than the greatest, 0 for a task without classes.
     """
 
     values: Tensor

@@ -57,8 +57,10 @@ class Classify(Task):
         return Targets(target, int(target.max()) + 1)
 
     def output(self, data: WeightData) -> Output:
-        """A logit for each class."""
-        return Output("logits", data.classes, tuple(map(str, range(data.classes))))
+        """A logit for each number up to the greatest class; one that is no class has no name."""
+        known = set(torch.unique(data.target).tolist())
+        names = (str(k) if k in known else "" for k in range(data.classes))
+        return Output("logits", data.classes, tuple(names))
 
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
         """Cross-entropy in nats."""
