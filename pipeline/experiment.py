@@ -15,7 +15,13 @@ from zoo_gen import StorageError, TrackingError
 
 
 class Tracked(ABC):
-    """What has a run of its own in MLflow, opened at the first use."""
+    """What has a run of its own in MLflow, opened at the first use.
+
+    Attributes:
+        continued: whether that run was there before; known as it is opened.
+    """
+
+    continued: bool = False
 
     @property
     @abstractmethod
@@ -23,8 +29,12 @@ class Tracked(ABC):
         """That run."""
 
     @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Close the run as the block ends: finished, failed or killed."""
+    def closing(self, only_new: bool = False) -> Iterator[None]:
+        """Close the run as the block ends: finished, failed or killed.
+
+        Args:
+            only_new: leave one that was there before as it was: what is done here is no part of it.
+        """
         status = "FINISHED"
         try:
             yield
@@ -32,7 +42,8 @@ class Tracked(ABC):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             raise
         finally:
-            if "tracking" in vars(self):  # never opened only to be closed
+            left = only_new and self.continued
+            if "tracking" in vars(self) and not left:  # never opened only to be closed
                 with suppress(TrackingError):
                     self.tracking.end(status)
 

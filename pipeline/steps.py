@@ -112,6 +112,7 @@ class Run(Tracked):
         params = asdict(self.config) | {"tracking": None}  # whose address may hold a password
         params |= {"zoo_folder": self.facts.folder, "members": self.facts.members}
         found = experiment(self.config, self.place)
+        self.continued = found.find(self.key) is not None
         return found.with_parent(self.config.name, self.key, params, self.text)
 
     def generate(self) -> Generated:

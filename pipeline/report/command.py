@@ -39,7 +39,7 @@ def report_of(run: click.Command, build: Callable[..., Any]) -> click.Command:
         # what hinders a page is told before all else
         place = page_place(html, "report") if html else None
         job = build(**options)
-        with job.place, job.closing():
+        with job.place, job.closing(only_new=True):
             job.require_models()
             found = show(job)
             if place:
