@@ -72,7 +72,7 @@ class ZooFacts:
         counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
         told = (recipe.folder, recipe.name, recipe.hash8, *counts)
         if isinstance(fit, Classifier):
-            return cls(*told, columns_of_classifiers(fit))
+            return cls(*told, columns_of_classifiers(pairs=fit.classes is not None))
         columns = (*sorted(CONTRACT), *signals.columns)
         label = signals.columns.get("label")
         classes = None if label is None else int(np.max(label)) + 1
@@ -106,11 +106,10 @@ class ZooFacts:
         )
 
 
-def columns_of_classifiers(fit: Classifier) -> tuple[str, ...]:
-    """Columns of a zoo of classifiers."""
+def columns_of_classifiers(pairs: bool) -> tuple[str, ...]:
+    """Columns of a zoo of classifiers, of all classes or of pairs."""
     drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
-    pair = [] if fit.classes is None else ["class_a", "class_b"]
-    return (*sorted(CONTRACT), *SCORES, *drawn, *pair)
+    return (*sorted(CONTRACT), *SCORES, *drawn, *(["class_a", "class_b"] if pairs else []))
 
 
 def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> list[str]:
@@ -126,7 +125,6 @@ def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> li
 def _columns_of(config: dict[str, Any]) -> set[str]:
     source, fit = config.get("source", {}), config.get("zoo", {}).get("fit", {})
     if fit.get("kind") == "classifier":
-        pair = {"class_a", "class_b"} if fit.get("classes") else set()
-        return {*CONTRACT, *SCORES, *HYPERPARAMETERS, *pair}
+        return set(columns_of_classifiers(pairs=bool(fit.get("classes"))))
     own = {"amplitude", "frequency"} if source.get("kind") == "sine" else {"label"}
     return {*CONTRACT, *own}
