@@ -40,8 +40,8 @@ def trained_model(store: Store, name: str) -> tuple[TrainedModel, str] | None:
             f"{name}: models of several settings are so named; give one of {', '.join(folders)}"
         )
     scores = {f: result.validation[f"val_{result.main}"] for f, (_, result) in told.items()}
-    pick = max if _read(store, folders[0]).task.main.greater else min
-    best = pick(folders, key=lambda folder: scores[folder])
+    main = _read(store, folders[0]).task.main
+    best = max(folders, key=lambda folder: main.merit(scores[folder]))
     chosen = f", best on validation of {len(folders)} seeds" if len(folders) > 1 else ""
     return _read(store, best), f"{store.url(f'models/{best}')}{chosen}"
 

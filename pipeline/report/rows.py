@@ -97,8 +97,7 @@ def require_trained(run: Run) -> None:
 def best_of(run: Run, found: list[Row]) -> tuple[Row, Job]:
     """The model with the best mean validation score, and its seed with the best one."""
     main = run.config.task_or_default.main
-    sign = 1 if main.greater else -1
-    row = max(found, key=lambda r: sign * statistics.mean(r.validation))
+    row = max(found, key=lambda r: main.merit(statistics.mean(r.validation)))
     mine = [j for j in run.jobs if (j.model, j.networks) == (row.model, row.networks)]
-    scores = [sign * value for value in row.validation]
+    scores = [main.merit(value) for value in row.validation]
     return row, mine[scores.index(max(scores))]

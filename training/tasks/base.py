@@ -6,6 +6,7 @@ this folder. The loop, the tracking and the reports know tasks by what stands he
 
 from __future__ import annotations
 
+import math
 import statistics
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -53,6 +54,10 @@ class Metric:
     def heading(self) -> str:
         """Title and unit, for a column or an axis."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    def merit(self, value: float) -> float:
+        """What is greater of a better value; NaN is worst."""
+        return -math.inf if math.isnan(value) else value if self.greater else -value
 
     def scaled(self, value: float) -> float:
         """In its unit."""
