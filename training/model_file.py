@@ -189,12 +189,17 @@ def _model(
     told: dict[str, Any], state: dict[str, Tensor], reference: Tensor | None
 ) -> TrainedModel:
     network, task = _made(NETWORKS, told["network"]), _made(TASKS, told["task"])
+    name = f"{told['config']}-{told['model']}"
+    if network.yardstick:
+        raise ModelError(
+            f"{name} ({network.kind}) is what other models are compared with: it has learned "
+            "nothing that says something of networks; give another model of the report"
+        )
     space = read_space(told["space"])
     data = WeightData.blank(space, task, int(told["classes"]), told["w0"], told["activation"])
     net = task.build(network, data)
     net.load_state_dict(state)
     output = Output(**{**told["output"], "names": tuple(told["output"]["names"])})
-    name = f"{told['config']}-{told['model']}"
     kept = (told["zoo"], told["w0"], told["activation"], told["prepare"], reference)
     return TrainedModel(name, net.eval(), space, task, output, *kept)
 

@@ -7,7 +7,7 @@ from pipeline.steps import Run
 from training import results
 from training.tracking.registry import Registered, register
 from training.tracking.store import shown
-from zoo_gen import TrackingError
+from zoo_gen import TrackingError, TrainingError
 
 
 def register_best(run: Run, found: list[Row]) -> Registered:
@@ -16,8 +16,14 @@ def register_best(run: Run, found: list[Row]) -> Registered:
     Raises:
         TrackingError: the store cannot be reached, or lacks the run.
         ModelError: the run has no model.
+        TrainingError: none of the models has learned anything that could be applied.
     """
     row, job = best_of(run, found)
+    if job.network.yardstick:
+        raise TrainingError(
+            f"{row.model} is what other models are compared with, and there is no other in this "
+            "report: nothing is registered; add a model that learns"
+        )
     main = run.config.task_or_default.main
     child = run.tracking.find(job.hash8, finished=True)
     if child is None:

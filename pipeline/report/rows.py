@@ -95,9 +95,14 @@ def require_trained(run: Run) -> None:
 
 
 def best_of(run: Run, found: list[Row]) -> tuple[Row, Job]:
-    """The model with the best mean validation score, and its seed with the best one."""
+    """The model with the best mean validation score, and its seed with the best one.
+
+    Yardsticks are left out, unless there is nothing else.
+    """
     main = run.config.task_or_default.main
-    row = max(found, key=lambda r: main.merit(statistics.mean(r.validation)))
+    yardsticks = {job.model for job in run.jobs if job.network.yardstick}
+    learned = [row for row in found if row.model not in yardsticks]
+    row = max(learned or found, key=lambda r: main.merit(statistics.mean(r.validation)))
     mine = [j for j in run.jobs if (j.model, j.networks) == (row.model, row.networks)]
     scores = [main.merit(value) for value in row.validation]
     return row, mine[scores.index(max(scores))]

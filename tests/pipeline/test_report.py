@@ -36,6 +36,17 @@ def run_of(task: Task, *jobs: Any) -> Any:
     )
 
 
+def jobs_of(models: str, yardsticks: str = "") -> list[Any]:
+    """Two seeds of each model, of one letter."""
+    return [
+        SimpleNamespace(
+            model=m, networks=None, seed=s, network=SimpleNamespace(yardstick=m in yardsticks)
+        )
+        for m in models
+        for s in (0, 1)
+    ]
+
+
 def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     space, task = WeightSpace.mlp([1, 2, 1]), Classify()
     data = replace(WeightData.blank(space, task, 4, None, None), target=torch.tensor([1, 3]))
@@ -46,12 +57,19 @@ def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("task", "good", "bad"), [(Classify(), 0.9, 0.2), (Regress(), 0.2, 0.9)])
 def test_the_best_is_never_one_that_is_no_number(task: Task, good: float, bad: float) -> None:
-    jobs = [SimpleNamespace(model=m, networks=None, seed=s) for m in "abc" for s in (0, 1)]
+    jobs = jobs_of("abc")
     scores = {"a": [NAN, good], "b": [bad, bad], "c": [bad, good]}
     found = [Row(m, None, {}, values, 1, 1.0, []) for m, values in scores.items()]
     row, job = best_of(run_of(task, *jobs), found)
     assert (row.model, job.model, job.seed) == ("c", "c", 1)
     assert best_of(run_of(task, *jobs), found[:1])[1].seed == 1
+
+
+def test_what_has_learned_nothing_is_no_best_model() -> None:
+    jobs = jobs_of("ab", yardsticks="a")
+    found = [Row(m, None, {}, [value] * 2, 1, 1.0, []) for m, value in (("a", 0.9), ("b", 0.5))]
+    assert best_of(run_of(Classify(), *jobs), found)[0].model == "b"
+    assert best_of(run_of(Classify(), *jobs), found[:1])[0].model == "a"
 
 
 def test_a_model_is_not_chosen_for_a_score_that_is_no_number(

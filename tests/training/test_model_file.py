@@ -12,10 +12,16 @@ from safetensors.torch import save
 
 from dws import WeightSpace
 from training import model_file
-from training.data import prepare
-from training.models import DwsNetwork, Inr2VecNetwork, StatisticsNetwork, TransformerNetwork
-from training.tasks import Contrast, Regress
-from zoo_gen import ModelError
+from training.data import load, prepare
+from training.models import (
+    DwsNetwork,
+    Inr2VecNetwork,
+    StatisticsNetwork,
+    TransformerNetwork,
+    UnchangedNetwork,
+)
+from training.tasks import Contrast, Edit, Regress
+from zoo_gen import Digits, ModelError, ZooReader
 from zoo_gen.description import Network
 
 NETWORKS = [
@@ -73,6 +79,14 @@ def test_a_model_of_prepared_weights_takes_them_as_they_are(job, data, kind) -> 
     expected = model(prepared.theta[:5])
     torch.testing.assert_close(again.predict(data.theta[:5]), expected)
     assert not torch.allclose(model(data.theta[:5]), expected)
+
+
+def test_a_file_of_what_has_learned_nothing_is_refused(root, job) -> None:
+    task, network = Edit(), UnchangedNetwork()
+    data = load(ZooReader(root, f"zoos/{root.names('zoos')[0]}"), task, Digits())
+    content = made(replace(job(), task=task, network=network), data)[1]
+    with pytest.raises(ModelError, match="is what other models are compared with"):
+        model_file.decode(content, "file")
 
 
 def test_networks_of_another_architecture_are_told_with_both(job, data) -> None:

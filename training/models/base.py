@@ -19,10 +19,13 @@ class Network(ABC):
         kind: the word that a config says.
         invariant: whether the answer is the same for any order of the neurons, so that it cannot
             say how each of them is to change.
+        yardstick: whether it learns nothing that could be applied to other networks: it stands
+            beside the others in a report, and is neither registered nor asked to predict.
     """
 
     kind: str
     invariant: ClassVar[bool] = False
+    yardstick: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:

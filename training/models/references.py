@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -17,6 +17,7 @@ class UnchangedNetwork(Network):
     """Weights as they came, beside models that change them: tasks ``edit`` and ``adapt`` alone."""
 
     kind: Literal["unchanged"] = "unchanged"
+    yardstick: ClassVar[bool] = True
 
     def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
         """Never: it gives weights (`training.editors`)."""
@@ -37,6 +38,7 @@ class FineTuneNetwork(Network):
     """
 
     kind: Literal["fine-tune"] = "fine-tune"
+    yardstick: ClassVar[bool] = True
     steps: int = 100
     learning_rate: float = 1e-3
     batch_size: int = 64
