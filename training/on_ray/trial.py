@@ -24,7 +24,7 @@ from training.tuning.settings import Objective
 from training.tuning.work import Make, TrialCheckpoints, Work, train_trial
 from zoo_gen import ConfigError, DwszooError, EngineError, Store
 
-TRIAL, EPOCH, SCORE, RECORD = "trial", "epoch", "score", "record"
+TRIAL, EPOCH, SCORE, RECORDS = "trial", "epoch", "score", "records"
 LAST, FAILED = "last", "failed"
 STATE_FILE = "state.pt"
 LEAVING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}  # Tune's own 2 s are short on a busy machine
@@ -183,16 +183,16 @@ class Teller:
         self.population, self.send = population, send
         self.values: list[float] = []
 
-    def __call__(self, epoch: int, record: dict[str, float], state: bytes | None) -> None:
-        """Report one; on workers other than the first an empty record."""
-        if not record:
+    def __call__(self, epoch: int, records: list[dict[str, float]], state: bytes | None) -> None:
+        """Report one; on workers other than the first without a record."""
+        if not records:
             self.send({})
             return
-        value = record[self.objective.metric]
+        value = records[-1][self.objective.metric]
         self.values.append(value)
         best = self.objective.best(self.values)
         score = value if self.population or best is None else best
-        metrics = {EPOCH: epoch, SCORE: score, RECORD: record, LAST: epoch == self.epochs}
+        metrics = {EPOCH: epoch, SCORE: score, RECORDS: records, LAST: epoch == self.epochs}
         if state is None or not self.population:
             self.send(metrics)
             return

@@ -23,7 +23,7 @@ from ray.tune.search import Searcher
 
 from training.on_ray.schedulers import scheduler
 from training.on_ray.train import storage
-from training.on_ray.trial import EPOCH, FAILED, LAST, RECORD, SCORE, TRIAL, Bench, trial_of
+from training.on_ray.trial import EPOCH, FAILED, LAST, RECORDS, SCORE, TRIAL, Bench, trial_of
 from training.tuning.ledger import Trial
 from training.tuning.plan import Plan
 from training.tuning.settings import Objective, Tuning
@@ -184,9 +184,10 @@ class _Watcher(tune.Callback):
     ) -> None:
         number = trial.config[TRIAL]["number"]
         if EPOCH in result:
-            # a member of a population that takes over another goes back to that one's epoch
-            kept = {e: r for e, r in self.records.get(number, {}).items() if e < result[EPOCH]}
-            self.records[number] = {**kept, result[EPOCH]: result[RECORD]}
+            # a member of a population tells all: it may have become another, with that one's past
+            first = result[EPOCH] - len(result[RECORDS]) + 1
+            kept = {e: r for e, r in self.records.get(number, {}).items() if e < first}
+            self.records[number] = {**kept, **dict(enumerate(result[RECORDS], start=first))}
         known = self.plan.trials[number]
         if trial.config[TRIAL]["params"] != known.params:
             self.plan.keep(replace(known, params=dict(trial.config[TRIAL]["params"])))

@@ -28,7 +28,8 @@ class Trial:
         params: what was drawn; of a population, what the trial has come to.
         status: ``"running"`` until it ended: ``"done"``, ``"stopped"`` (by ASHA or the end of the
             minutes) or ``"failed"``.
-        curve: (epoch, the objective's metric), in order.
+        curve: (epoch, the objective's metric), in order; of a population, of the epochs that the
+            trial's model has behind it, those before it was taken over included.
         seconds: from its begin to its end.
         reason: why it failed.
     """

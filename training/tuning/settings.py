@@ -22,7 +22,8 @@ class Tuning:
             are stopped by ASHA), ``"random"`` (each draw for itself, all trained to their end), or
             ``"population"`` (all trials train at once, and those behind take over weights and
             settings of those ahead).
-        trials: how many; None for 30, or for as many as ``minutes`` allow.
+        trials: how many; None for 30, or for as many as ``minutes`` allow. A population, whose
+            members train at once, has 30 then too: minutes end it, but do not tell how many.
         minutes: after which the search ends, over all commands that continued it.
         metric: of validation data that is made best; None for the task's own.
         seed: of the draws.
@@ -63,7 +64,8 @@ class Tuning:
     @property
     def budget(self) -> float:
         """Trials at most."""
-        return self.trials or (TRIALS if self.minutes is None else math.inf)
+        endless = self.minutes is not None and self.method != "population"
+        return self.trials or (math.inf if endless else TRIALS)
 
 
 @dataclass(frozen=True)

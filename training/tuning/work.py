@@ -20,10 +20,11 @@ from zoo_gen import Recipe, Signals, Store
 
 SAVE_SECONDS = 2.0
 SAVE_SHARE = 20  # saving takes at most one part in so many of the time
-Report = Callable[[int, dict[str, float], bytes | None], None]
+Report = Callable[[int, list[dict[str, float]], bytes | None], None]
 """Told of each epoch, from 1: its record, and the state after it where the search needs it.
 
-Every worker of a trial calls; what others than the first say is of no account."""
+A member of a population, which may have become another one, tells the records of all epochs that
+its model has behind it. Every worker of a trial calls; others than the first tell no record."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class TrialCheckpoints:
     def load(self) -> State | None:
         """What this trial, or the one it takes over from, had come to.
 
-        The search hears of a trial's earlier epochs again, since it may have forgotten them.
+        A search that was begun anew has forgotten the trial's earlier epochs and hears of them
+        again. One that hands a state over has not; to hear twice of an epoch of a population, it
+        would take for another turn of that member.
         """
         data = self.taken
         if data is None and self.store.exists(self.path):
@@ -92,18 +95,21 @@ class TrialCheckpoints:
         state = _any_state(data) if self.population else decode_state(data, self.job)
         if state is None:
             return None
-        self.told = len(state["history"])
+        history = state["history"]
+        self.told = len(history)
         if self.population:
+            if self.taken is None:
+                self.report(self.told, history, data)
             return with_settings(state, self.job.training)
-        for epoch, record in enumerate(state["history"], start=1):
-            self.report(epoch, record, None)
+        for epoch, record in enumerate(history, start=1):
+            self.report(epoch, [record], None)
         return state
 
     def save(self, state: State | None) -> None:
         """Tell of the epoch, and write the file if it is old."""
         self.told += 1
         if state is None:  # a worker other than the first
-            self.report(self.told, {}, None)
+            self.report(self.told, [], None)
             return
         data, began = None, time.monotonic()
         if self.population or began >= self.due:
@@ -111,7 +117,8 @@ class TrialCheckpoints:
             self.store.publish(self.path, data)
             now = time.monotonic()
             self.due = now + max(self.every, SAVE_SHARE * (now - began))
-        self.report(self.told, state["history"][-1], data)
+        history = state["history"]
+        self.report(self.told, history if self.population else history[-1:], data)
 
 
 def train_trial(

@@ -13,14 +13,14 @@ import pytest
 
 from training.data import WeightData
 from training.on_ray.trial import Bench
-from training.on_ray.tune import EPOCH, LAST, RECORD, TRIAL, _Watcher, search
+from training.on_ray.tune import EPOCH, LAST, RECORDS, TRIAL, _Watcher, search
 from training.results import Job
 from training.tuning.ledger import Ledger, Trial
 from training.tuning.plan import Plan
 from training.tuning.sampler import Sampler
 from training.tuning.settings import Objective, Tuning
 from training.tuning.space import Dimension, Params, Range, Space
-from training.tuning.work import Work
+from training.tuning.work import TrialCheckpoints, Work, train_trial
 from zoo_gen import (
     ConfigError,
     Digits,
@@ -146,7 +146,7 @@ def test_an_interrupted_trial_goes_on_under_its_number(searches: Searches, job: 
 
 
 def test_minutes_end_a_search(searches: Searches, job: Any) -> None:
-    settings = Tuning(method="random", trials=500, minutes=0.05)
+    settings = Tuning(method="random", minutes=0.05)
     ended = searches(Rates(job(epochs=400)), settings, epochs=400)
     assert len(ended) < 50
     assert any(t.status == "stopped" and 0 < len(t.curve) < 400 for t in ended)
@@ -162,6 +162,37 @@ def test_a_population_takes_over_what_learns_faster(searches: Searches, job: Any
     first = [drawn.ask(number) for number in range(4)]
     assert [t.params for t in ended] != first
     assert all(1e-6 <= t.params["rate"] <= 3e-2 for t in ended)
+
+
+def test_an_interrupted_population_goes_on_with_all_that_its_members_had_learned(
+    searches: Searches, job: Any, data: WeightData
+) -> None:
+    """One had trained 2 epochs of 4, and one all of them, when the first command ended."""
+    wanted, ledger = job(epochs=4), Ledger(searches.root, searches.folder)
+    before: dict[int, list[float]] = {}
+
+    def begin(number: int, epochs: int) -> None:
+        def hear(epoch: int, records: list[dict[str, float]], state: bytes | None) -> None:
+            before[number] = [record["val_accuracy"] for record in records]
+            if epoch == epochs:
+                raise SystemExit
+
+        ledger.write(Trial(number, {"rate": 3e-3 + 1e-3 * number}))
+        state = TrialCheckpoints(
+            searches.root, ledger.checkpoint(number), wanted, hear, population=True
+        )
+        with pytest.raises(SystemExit):
+            train_trial(wanted, data, state)
+
+    begin(0, epochs=2)
+    begin(1, epochs=4)
+    ended = searches(Rates(wanted), Tuning(method="population", trials=2, interval=9), epochs=4)
+    assert [(t.status, len(t.curve)) for t in ended] == [("done", 4)] * 2
+    assert [[value for _, value in ended[n].curve[: len(before[n])]] for n in (0, 1)] == [
+        before[0],
+        before[1],
+    ]
+    assert [len(records) for _, records in searches.told.values()] == [4, 4]
 
 
 def test_workers_may_share_a_trial(searches: Searches, job: Any) -> None:
@@ -237,11 +268,30 @@ def test_an_end_that_tune_tells_twice_counts_once(plan: Plan) -> None:
     told: list[Trial] = []
     watcher = _Watcher(plan, ACCURACY, lambda trial, records: told.append(trial), lambda: None)
     trial = begun(plan, "TERMINATED")
-    trial.last_result = {EPOCH: 1, RECORD: {"val_accuracy": 0.5}, LAST: True}
+    trial.last_result = {EPOCH: 1, RECORDS: [{"val_accuracy": 0.5}], LAST: True}
     watcher.on_trial_result(1, [], trial, trial.last_result)
     watcher.on_trial_complete(1, [], trial)
     watcher.on_trial_error(1, [], trial)
     assert [(t.status, t.curve) for t in told] == [("done", ((1, 0.5),))]
+
+
+def test_a_member_that_became_another_has_the_past_of_that_one(plan: Plan) -> None:
+    told: list[Trial] = []
+    watcher = _Watcher(plan, ACCURACY, lambda trial, records: told.append(trial), lambda: None)
+    member = begun(plan, "RUNNING")
+
+    def hears(*values: float) -> None:
+        records = [{"val_accuracy": value} for value in values]
+        member.last_result = {EPOCH: len(values), RECORDS: records, LAST: len(values) == 3}
+        watcher.on_trial_result(1, [], member, member.last_result)
+
+    hears(0.95)
+    hears(0.95, 0.1)
+    member.config[TRIAL] = {**member.config[TRIAL], "params": {"rate": 0.01}}
+    hears(0.6, 0.7, 0.72)
+    watcher.on_trial_complete(1, [], member)
+    assert [(t.params["rate"], t.best(ACCURACY)) for t in told] == [(0.01, 0.72)]
+    assert told[0].curve == ((1, 0.6), (2, 0.7), (3, 0.72))
 
 
 def test_a_trial_that_tune_gives_up_without_a_word_ends_the_search(plan: Plan) -> None:

@@ -9,6 +9,7 @@ from spaces import ACCURACY, HIDDEN, SPACE
 from training.tuning.ledger import Ledger, Trial
 from training.tuning.plan import Plan
 from training.tuning.sampler import Sampler
+from training.tuning.settings import Tuning
 from training.tuning.space import Space
 
 
@@ -69,6 +70,16 @@ def test_minutes_count_over_all_commands(ledger: Ledger, sampler: Sampler) -> No
     ledger.spend(3.0)
     assert Plan(ledger, sampler, trials=9, minutes=2.0).next() is None
     assert Plan(ledger, sampler, trials=9, minutes=4.0).next() is not None
+
+
+def test_minutes_alone_are_a_budget(ledger: Ledger, sampler: Sampler) -> None:
+    settings = Tuning(minutes=1.0)
+    plan = Plan(ledger, sampler, settings.budget, settings.minutes)
+    for _ in range(40):  # more than there are by default
+        done(plan, taken(plan))
+    plan.began -= 60
+    assert plan.over
+    assert plan.next() is None
 
 
 def test_a_trial_without_a_number_has_failed(ledger: Ledger, sampler: Sampler) -> None:

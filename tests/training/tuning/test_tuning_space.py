@@ -64,6 +64,12 @@ def test_the_budget_is_thirty_trials_unless_minutes_are_named() -> None:
     assert Tuning(minutes=5, trials=7).budget == 7
 
 
+def test_minutes_do_not_tell_how_many_a_population_has() -> None:
+    """Its members are all drawn before one trains: without a number, until the time is over."""
+    assert Tuning(method="population", minutes=5).budget == 30
+    assert Tuning(method="population", minutes=5, trials=7).budget == 7
+
+
 def test_the_best_value_is_never_one_that_is_no_number() -> None:
     assert Objective("val_loss", greater=False).best([math.nan, 2.0, math.inf, 1.0]) == 1.0
     assert Objective("val_accuracy", greater=True).best([math.nan]) is None

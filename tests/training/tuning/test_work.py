@@ -24,10 +24,14 @@ class Heard:
         self.stop_after = stop_after
         self.epochs: list[int] = []
         self.records: list[dict[str, float]] = []
+        self.lengths: list[int] = []
+        self.states: list[bytes | None] = []
 
-    def __call__(self, epoch: int, record: dict[str, float], state: bytes | None) -> None:
+    def __call__(self, epoch: int, records: list[dict[str, float]], state: bytes | None) -> None:
         self.epochs.append(epoch)
-        self.records.append(record)
+        self.records.append(records[-1])
+        self.lengths.append(len(records))
+        self.states.append(state)
         if epoch == self.stop_after:
             raise SystemExit
 
@@ -79,6 +83,30 @@ def test_the_search_hears_of_earlier_epochs_again(data: WeightData, job: Any, st
         train_trial(job(epochs=4), data, kept(store, job(epochs=4), Heard(stop_after=2)))
     train_trial(job(epochs=4), data, kept(store, job(epochs=4), second))
     assert second.epochs == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("interrupted", "told"), [(2, [2, 3, 4]), (4, [4])])
+def test_a_search_that_begins_anew_hears_of_all_epochs_of_a_member(
+    data: WeightData, job: Any, store: Store, interrupted: int, told: list[int]
+) -> None:
+    """Each report has the whole past of the model; the first one a state to go on from."""
+    wanted, second = job(epochs=4), Heard()
+    with pytest.raises(SystemExit):
+        train_trial(wanted, data, kept(store, wanted, Heard(interrupted), population=True))
+    train_trial(wanted, data, kept(store, wanted, second, population=True))
+    assert second.epochs == second.lengths == told
+    assert second.states[0] is not None
+
+
+def test_a_member_that_is_handed_a_state_tells_of_its_next_epoch(
+    data: WeightData, job: Any, store: Store
+) -> None:
+    """To tell of the last one again would be another turn, and a population might never go on."""
+    wanted, first, second = job(epochs=4), Heard(stop_after=2), Heard()
+    with pytest.raises(SystemExit):
+        train_trial(wanted, data, kept(store, wanted, first, population=True))
+    train_trial(wanted, data, kept(store, wanted, second, taken=first.states[-1], population=True))
+    assert second.epochs == second.lengths == [3, 4]
 
 
 def test_the_state_is_not_written_more_often_than_asked(
