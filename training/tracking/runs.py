@@ -20,6 +20,7 @@ from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
 
 KEY = "dwszoo.key"
+BEGUN = "dwszoo.begun"
 PARENT = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page shows training first
 PARAMS_PER_CALL = 100  # MLflow's own limit
@@ -86,10 +87,11 @@ class Tracking:
         """Id of the run with this key (and finished), or None."""
         with told(self.uri):
             status = " and attributes.status = 'FINISHED'" if finished else ""
-            runs = client_of(self.uri).search_runs(
-                [self.experiment], f"tags.`{KEY}` = '{key}'{status}", max_results=1
-            )
-            return runs[0].info.run_id if runs else None
+            return self._tagged(f"tags.`{KEY}` = '{key}'{status}")
+
+    def _tagged(self, query: str) -> str | None:
+        found = client_of(self.uri).search_runs([self.experiment], query, max_results=1)
+        return found[0].info.run_id if found else None
 
     def configs(self, most: int) -> list[str]:
         """Texts of the configs of which a model was trained, the latest first, at most so many."""
@@ -112,13 +114,28 @@ class Tracking:
         return waited(self.uri, lambda: self._resumed(run))
 
     def _begin(self, job: Job, zoo: dict[str, Any]) -> str:
-        """A new run of a job, described; each step may be asked twice, which does no harm."""
+        """The run of a job that has none, described.
+
+        Each step may be asked twice: the answer may be lost, or this process. A run that was begun
+        is found by a tag and gone on with, all other steps write what is there already.
+        """
         client = client_of(self.uri)
-        tags = {PARENT: self.parent, "mlflow.runName": job.title, "model": job.model}
-        tags |= {"seed": str(job.seed), "zoo": job.zoo, "model_input": job.model_input}
-        tags |= {"task": job.task.kind, "zoo_hash": job.settings["zoo"], **run_tags()}
-        made = waited(self.uri, lambda: client.create_run(self.experiment, tags=tags))
-        run: str = made.info.run_id
+        tags = {BEGUN: job.hash8, PARENT: self.parent, "mlflow.runName": job.title}
+        tags |= {"model": job.model, "seed": str(job.seed), "model_input": job.model_input}
+        tags |= {
+            "zoo": job.zoo,
+            "task": job.task.kind,
+            "zoo_hash": job.settings["zoo"],
+            **run_tags(),
+        }
+
+        def begun() -> str:
+            if (found := self._tagged(f"tags.`{BEGUN}` = '{job.hash8}'")) is not None:
+                return found
+            made: str = client.create_run(self.experiment, tags=tags).info.run_id
+            return made
+
+        run = waited(self.uri, begun)
         waited(self.uri, lambda: self._params(run, job.settings))
         waited(self.uri, lambda: self._dataset(run, job, zoo))
         # last: a run that is found is complete

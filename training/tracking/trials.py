@@ -6,12 +6,13 @@ it than on the trial, and a store that is slow or away does not hold the search 
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from training.tracking.runs import PARENT, Tracking
+from training.tracking.runs import BEGUN, PARENT, Tracking
 from training.tracking.store import client_of, told, waited
 from training.tracking.tags import run_tags
 from training.tuning.ledger import Trial
@@ -39,24 +40,29 @@ class TrackedTrials:
         self.writing: list[Future[None]] = []
 
     def known(self) -> set[int]:
-        """Numbers of the trials that are there; what a crash left unfinished is removed.
+        """Numbers of the trials that are there; what was begun and not written whole is removed.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
         found: set[int] = set()
+        left: list[str] = []
         with told(self.tracking.uri):
             client, token = client_of(self.tracking.uri), None
             query = f"tags.`{PARENT}` = '{self.tracking.parent}'"
             while True:
                 page = client.search_runs([self.tracking.experiment], query, page_token=token)
                 for run in page:
-                    if run.info.status == "RUNNING":
-                        client.delete_run(run.info.run_id)
-                    else:
-                        found.add(int(run.data.tags[TRIAL]))
+                    tags = run.data.tags
+                    if TRIAL in tags and run.info.status != "RUNNING":
+                        found.add(int(tags[TRIAL]))
+                    elif TRIAL in tags or BEGUN in tags:
+                        left.append(run.info.run_id)
                 if not (token := page.token):
-                    return found
+                    break
+            for run_id in left:  # not before: the next page is counted from the first run
+                client.delete_run(run_id)
+            return found
 
     def put(self, trial: Trial, records: list[dict[str, float]]) -> None:
         """Write a trial that has ended, soon.
@@ -84,14 +90,22 @@ class TrackedTrials:
             self._tell_best(best)
 
     def _write(self, trial: Trial, records: list[dict[str, float]]) -> None:
-        waited(self.tracking.uri, lambda: self._create(trial, records))
+        attempts = itertools.count()
+
+        def once() -> None:
+            # this thread alone writes: what is not whole is of the attempt before
+            if next(attempts) == 0 or trial.number not in self.known():
+                self._create(trial, records)
+
+        waited(self.tracking.uri, once)
 
     def _create(self, trial: Trial, records: list[dict[str, float]]) -> None:
         from mlflow.entities import Metric, Param
 
         client, now = client_of(self.tracking.uri), int(time.time() * 1000)
-        tags = {PARENT: self.tracking.parent, "mlflow.runName": f"trial {trial.number}"}
-        tags |= {TRIAL: str(trial.number), STATUS: trial.status, "model": self.model, **run_tags()}
+        name = f"trial {trial.number}"
+        tags = {BEGUN: name, PARENT: self.tracking.parent, "mlflow.runName": name}
+        tags |= {STATUS: trial.status, "model": self.model, **run_tags()}
         if trial.reason:
             tags[REASON] = trial.reason[:REASON_LENGTH]
         began = now - int(1000 * trial.seconds)
@@ -111,6 +125,7 @@ class TrackedTrials:
             client.log_batch(run.info.run_id, metrics=some)
         status = "FAILED" if trial.status == "failed" else "FINISHED"
         client.set_terminated(run.info.run_id, status)
+        client.set_tag(run.info.run_id, TRIAL, str(trial.number))  # last: one that has it is whole
 
     def _tell_best(self, best: Trial) -> None:
         def tell() -> Any:

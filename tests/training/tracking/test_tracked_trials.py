@@ -72,6 +72,61 @@ def test_what_a_crash_left_unfinished_is_removed(trials: TrackedTrials, tracking
     assert children(tracking) == {}
 
 
+def planted(monkeypatch: pytest.MonkeyPatch, method: str, failures: float) -> list[str]:
+    """Make a method of MLflow's client fail so often after it did what it was asked; the calls."""
+    from mlflow import MlflowClient
+
+    original: Any = getattr(MlflowClient, method)
+    calls: list[str] = []
+
+    def lost(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(method)
+        answer = original(self, *args, **kwargs)
+        if len(calls) <= failures:
+            raise ConnectionError("planted: away")
+        return answer
+
+    monkeypatch.setattr(MlflowClient, method, lost)
+    return calls
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated", "set_tag"])
+def test_a_store_that_was_away_for_a_while_has_each_trial_once(
+    trials: TrackedTrials, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    calls = planted(monkeypatch, method, failures=1)
+    trials.put(DONE, RECORDS)
+    trials.close()
+    assert len(calls) > 1 or method == "set_tag"  # whose answer alone was lost
+    query = f"tags.`mlflow.parentRunId` = '{tracking.parent}'"
+    (run,) = client_of(tracking.uri).search_runs([tracking.experiment], query)
+    assert run.data.metrics["best_val_accuracy"] == 0.75
+    assert trials.known() == {3}
+
+
+def test_a_trial_that_could_not_be_written_is_no_known_one(
+    trials: TrackedTrials, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after the search's run has ended, and with it what still ran below it."""
+    monkeypatch.setattr("training.tracking.store.PATIENCE_SECONDS", 0.0)
+    with monkeypatch.context() as away:
+        planted(away, "log_batch", failures=float("inf"))
+        trials.put(DONE, RECORDS)
+        trials.close()
+    tracking.end()
+    assert TrackedTrials(tracking, "mlp", ACCURACY).known() == set()
+    assert children(tracking) == {}
+
+
+def test_a_run_that_somebody_put_below_the_search_is_left_alone(
+    trials: TrackedTrials, tracking: Tracking
+) -> None:
+    tags = {"mlflow.parentRunId": tracking.parent, "mlflow.runName": "notes"}
+    client_of(tracking.uri).create_run(tracking.experiment, tags=tags)
+    assert trials.known() == set()
+    assert list(children(tracking)) == ["notes"]
+
+
 def test_the_parent_tells_the_best(trials: TrackedTrials, tracking: Tracking) -> None:
     trials.close(DONE)
     run = client_of(tracking.uri).get_run(tracking.parent)

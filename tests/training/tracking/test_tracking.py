@@ -255,8 +255,7 @@ def test_a_race_for_a_row_is_run_again_in_the_same_run(
     child = tracking.child(job(seed=13), {"url": "u", "members": 1})
     child.leave()
     assert len(calls) > 1
-    runs = MlflowClient(tracking.uri).search_runs([tracking.experiment])
-    assert {r.info.run_id for r in runs} == {tracking.parent, child.run}
+    assert runs_of(tracking) == {tracking.parent, child.run}
 
 
 def test_an_unreachable_server_is_told_within_seconds() -> None:
@@ -318,7 +317,7 @@ def test_a_damaged_checkpoint_is_ignored(job, tmp_path: Path) -> None:
         assert place.load() in (None, {"history": []})
 
 
-def test_a_run_that_was_begun_and_not_described_is_begun_anew(
+def test_a_run_that_was_begun_and_not_described_is_gone_on_with(
     root: Store, job, tracking, monkeypatch
 ) -> None:
     one, params = job(seed=5), Tracking._params
@@ -331,8 +330,35 @@ def test_a_run_that_was_begun_and_not_described_is_begun_anew(
         tracking.child(one, {"url": "u", "members": 1})
     assert tracking.find(one.hash8) is None
     monkeypatch.setattr(Tracking, "_params", params)
-    tracking.child(one, {"url": "u", "members": 1})
-    assert tracking.find(one.hash8) is not None
+    child = tracking.child(one, {"url": "u", "members": 1})
+    assert tracking.find(one.hash8) == child.run
+    assert runs_of(tracking) == {tracking.parent, child.run}
+
+
+def test_a_run_whose_creation_was_answered_too_late_is_the_only_one(
+    job, tracking, monkeypatch
+) -> None:
+    from mlflow import MlflowClient
+
+    create, calls = MlflowClient.create_run, []
+
+    def late(self, *args, **kwargs):
+        calls.append(create(self, *args, **kwargs))
+        if len(calls) == 1:
+            raise ConnectionError("planted: no answer")
+        return calls[-1]
+
+    monkeypatch.setattr(MlflowClient, "create_run", late)
+    child = tracking.child(job(seed=14), {"url": "u", "members": 1})
+    assert runs_of(tracking) == {tracking.parent, child.run}
+
+
+def runs_of(tracking: Tracking) -> set[str]:
+    """Ids of all runs of the experiment."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient(tracking.uri).search_runs([tracking.experiment])
+    return {run.info.run_id for run in found}
 
 
 def test_ending_a_parent_ends_children_that_still_run(job, tracking) -> None:
