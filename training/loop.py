@@ -211,6 +211,9 @@ def evaluate(
 ) -> tuple[dict[str, float], Tensor]:
     """The task's loss, metrics and predictions over one split, each worker taking its share."""
     model.eval()
+    if worker()[1] > 1:  # running statistics are those of each worker's slices; rank 0's are kept
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
     task = data.task
     answers = {
         name: _answers(model, data, name, device)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +16,7 @@ from training.augmentation import Augmentation
 from training.data import WeightData
 from training.loop import Outcome, Training, rate
 from training.models import DwsNetwork, MlpNetwork
+from training.tasks import Classify
 from zoo_gen import TrainingError
 
 NETWORK = DwsNetwork(hidden_channels=4, layers=2, dropout=0.2)
@@ -92,6 +99,30 @@ def test_statistics_come_from_the_training_split_alone(data: WeightData, memory)
     standardize = outcome.model.standardize
     train = data.space.split(data.theta[data.rows["train"]])
     torch.testing.assert_close(standardize.get_buffer("mean_W2").item(), train["W2"].mean().item())
+
+
+def test_of_equal_epochs_the_one_with_the_lower_loss_is_best() -> None:
+    task = Classify()
+    low, high = {"accuracy": 0.5, "loss": 1.0}, {"accuracy": 0.5, "loss": 2.0}
+    assert loop.merit(task, low) > loop.merit(task, high)
+    assert loop.merit(task, {**high, "accuracy": 0.6}) > loop.merit(task, low)
+
+
+def test_scores_of_several_workers_are_those_of_the_model_that_is_kept(tmp_path: Path) -> None:
+    """A batch norm's statistics are a worker's own, until they are made the first one's."""
+    script = Path(__file__).with_name("two_workers.py")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / "meeting"), str(rank)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+        )
+        for rank in (0, 1)
+    ]
+    said = [json.loads(worker.communicate(timeout=300)[0]) for worker in workers]
+    for told, alone in said:
+        assert told == pytest.approx(alone, rel=1e-4)
 
 
 def test_a_diverging_training_says_what_to_do(data: WeightData, memory) -> None:
