@@ -94,11 +94,12 @@ def align(
 
 def _aligned(space: WeightSpace, theta: Tensor, reference: Tensor) -> Tensor:
     _check(space, theta, reference)
-    parts = [
-        space.flatten(act(space, _match_chunk(space, x, r), space.split(x)))
-        for x, r in _chunks(space, theta, reference)
-    ]
-    return torch.cat(parts)
+    aligned, done = torch.empty_like(theta), 0
+    for x, r in _chunks(space, theta, reference):
+        order = _match_chunk(space, x, r)
+        aligned[done : done + len(x)] = space.flatten(act(space, order, space.split(x)))
+        done += len(x)
+    return aligned
 
 
 def _check(space: WeightSpace, theta: Tensor, reference: Tensor | None = None) -> None:

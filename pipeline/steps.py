@@ -200,6 +200,7 @@ class Run(Tracked):
                             f"--workers-per-model: got {place.workers_per_model}, but there are "
                             f"{workers} worker(s) here; ask for at most that many"
                         )
+                run.forget_zoos()  # the workers read their own
                 run_on_ray(store, self.jobs, tracking, tell, workers, place.workers_per_model)
             else:
                 run.run_locally(store, pending, tracking, tell)

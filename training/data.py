@@ -131,14 +131,19 @@ def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None)
 
 
 def check_memory(zoo: ZooReader) -> None:
-    """Raise `TrainingError` unless this process can hold all weights of a zoo, and read them."""
-    needed, left = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE), available()
+    """Raise `TrainingError` unless this process can read all weights of a zoo and train on them.
+
+    To read takes `bytes_of_batches` beside them; statistics of the training split, which come
+    before the first epoch, take a copy of it.
+    """
+    held = bytes_of_theta(zoo)
+    needed, left = held + max(held, bytes_of_batches(zoo, AT_ONCE)), available()
     if left is not None and needed > left:
         raise TrainingError(
             f"{zoo.url}: its {len(zoo):,} networks of {zoo.space.size:,} weights need "
             f"{needed / 1e6:,.0f} MB of memory, {left / 1e6:,.0f} MB are free; training holds all "
-            "of them: end other programs, use fewer --workers or fewer networks, or a larger "
-            "machine"
+            "of them, at its start twice: end other programs, use fewer --workers or fewer "
+            "networks, or a larger machine"
         )
 
 
@@ -184,15 +189,28 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
 
     Raises:
         ConfigError: weights that have no such form.
+        TrainingError: they do not fit into memory.
     """
     if kind == "none":
         return data
+    # the new weights; and while networks are aligned, or statistics taken, a copy to train on
+    needed, left = 2 * data.theta.nbytes, available()
+    if left is not None and needed > left:
+        raise TrainingError(
+            f"prepare: got {kind!r}, which for {len(data.theta):,} networks of "
+            f"{data.space.size:,} weights needs {needed / 1e6:,.0f} MB of memory beside them, "
+            f"{left / 1e6:,.0f} MB are free; end other programs, use fewer --workers or fewer "
+            "networks, or a larger machine"
+        )
     if kind == "align":
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
         aligned = align(data.space, data.theta, reference=reference)
         return replace(data, theta=aligned, reference=reference)
     layer = canonical(data.space, data.w0, kind, data.activation)
-    return replace(data, theta=layer(data.theta))
+    theta = torch.empty_like(data.theta)
+    for new, old in zip(theta.split(AT_ONCE), data.theta.split(AT_ONCE), strict=True):
+        new.copy_(layer(old))
+    return replace(data, theta=theta)
 
 
 def canonical(

@@ -127,6 +127,39 @@ def test_scale_and_shift_of_the_weights_do_not_matter(scale, seed):
     assert_same(one, two, 1e-9)
 
 
+def test_statistics_of_many_networks_are_those_of_all_at_once(monkeypatch):
+    theta = 3 + uneven_weights(SPACE, 23).float()
+    whole = Standardize(SPACE).fit(theta)
+    monkeypatch.setattr("dws.standardize.CHUNK_ENTRIES", 5 * SPACE.size)  # 5 parts, one of them 3
+    parts = Standardize(SPACE).fit(theta)
+    for name, x in SPACE.split(theta.double()).items():
+        hidden = [i for i, a in enumerate(SPACE.axes[name], start=1) if a in SPACE.hidden]
+        expected = x.std([0, *hidden], correction=0, keepdim=True).float()
+        torch.testing.assert_close(parts.get_buffer(f"std_{name}"), expected)
+    assert_same(dict(parts.named_buffers()), dict(whole.named_buffers()), 1e-6)
+
+
+def test_statistics_need_little_memory():
+    """Far less than a copy of the weights, in which they once took more than one."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+            if isinstance(out, torch.Tensor) and out.untyped_storage().data_ptr() not in known:
+                largest.append(out.nbytes)
+            return out
+
+    space = WeightSpace.mlp([2, 32, 32, 1])
+    theta = torch.randn(10_000, space.size)
+    with Watch():
+        Standardize(space).fit(theta)
+    assert max(largest) < theta.nbytes / 4
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(value):
     theta = uneven_weights(SPACE, 5)

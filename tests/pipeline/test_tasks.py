@@ -143,6 +143,29 @@ def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path
         assert run.facts.folder == f"zoos/{imported.name}"
 
 
+def test_the_driver_holds_no_networks_while_workers_train(
+    dwszoo, config: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from pipeline.steps import Run
+    from pipeline.workplace import Workplace
+    from training import run
+    from zoo_gen import Store
+
+    code, _, err = dwszoo("generate", config, "--root", tmp_path, *LOCAL)
+    assert code == 0, err
+    held: list[int] = []
+    monkeypatch.setattr(
+        "training.on_ray.train.run_on_ray",
+        lambda *_: held.append(run._job_data.cache_info().currsize),
+    )
+    place = Workplace(Store(str(tmp_path)), "ray")
+    vars(place)["cpus"] = 2  # as if a Ray were there
+    training = Run(*load(str(config)), place)
+    vars(training)["tracking"] = None
+    training.train()
+    assert held == [0]
+
+
 def test_a_zoo_elsewhere_is_trained_on_by_its_folder(
     dwszoo, imported: Path, tmp_path: Path
 ) -> None:

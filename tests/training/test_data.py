@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
-from training.data import AT_ONCE, WeightData, load, prepare
+from training.data import AT_ONCE, Preparation, WeightData, check_memory, load, prepare
 from training.tasks import Regress
 from zoo_gen import ConfigError, Store, TrainingError, ZooReader
 from zoo_gen.memory import bytes_of_batches, bytes_of_theta
 
-KINDS = ("align", "canonical-sine", "canonical-relu")
+KINDS: tuple[Preparation, ...] = ("align", "canonical-sine", "canonical-relu")
 
 
 class Altered(ZooReader):
@@ -174,7 +175,7 @@ def test_forms_of_units_are_refused_where_others_are_or_none_is_known(
 def test_what_training_needs_is_known_before_anything_is_read(
     zoo: ZooReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE)
+    needed = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE)  # greater than a copy, of so few
     monkeypatch.setattr("training.data.available", lambda: needed - 1)
     monkeypatch.setattr(ZooReader, "_shard", None)
     told = f"240 networks of {zoo.space.size} weights need {needed / 1e6:,.0f} MB of memory"
@@ -186,6 +187,36 @@ def test_what_just_fits_is_read(zoo: ZooReader, monkeypatch: pytest.MonkeyPatch)
     needed = bytes_of_theta(zoo) + bytes_of_batches(zoo, AT_ONCE)
     monkeypatch.setattr("training.data.available", lambda: needed)
     assert len(load(zoo).theta) == 240
+
+
+def test_the_copy_that_statistics_are_taken_of_is_counted(
+    zoo: ZooReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.data.bytes_of_batches", lambda zoo, size: 1000)
+    monkeypatch.setattr("training.data.available", lambda: 2 * bytes_of_theta(zoo) - 1)
+    with pytest.raises(TrainingError, match="at its start twice"):
+        check_memory(zoo)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_preparing_needs_is_known_before_it_begins(
+    data: WeightData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.data.available", lambda: 2 * data.theta.nbytes)
+    assert len(prepare(fitting(data, kind), kind).theta) == len(data.theta)
+    monkeypatch.setattr("training.data.available", lambda: 2 * data.theta.nbytes - 1)
+    with pytest.raises(TrainingError, match=f"prepare: got '{kind}', which for 240 networks of"):
+        prepare(fitting(data, kind), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_preparing_a_few_networks_at_a_time_changes_nothing(
+    data: WeightData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(fitting(data, kind), kind)
+    monkeypatch.setattr("training.data.AT_ONCE", 7)
+    monkeypatch.setattr(import_module("dws.align"), "CHUNK_ENTRIES", 1000)
+    assert torch.allclose(prepare(fitting(data, kind), kind).theta, whole.theta, atol=1e-6)
 
 
 def test_forms_of_scales_refuse_sine_units(data: WeightData) -> None:
