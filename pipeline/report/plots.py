@@ -38,7 +38,10 @@ def bars(found: list[Row], metric: Metric, chance: float | None = None) -> bytes
 
 
 def curves(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:
-    """The main metric on validation networks against epochs, one line per seed, as PNG."""
+    """The main metric on validation networks against epochs, one line per seed, as PNG.
+
+    A model of one epoch, such as a yardstick, is a dotted level.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
@@ -47,8 +50,11 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
         for k, curve in enumerate(row.curves):
             epochs, values = zip(*curve, strict=True)
             shown = [metric.scaled(v) for v in values]
-            label = row.name if k == 0 else None
-            axes.plot(epochs, shown, color=f"C{i % 10}", label=label, alpha=0.8)
+            style = {"color": f"C{i % 10}", "label": row.name if k == 0 else None, "alpha": 0.8}
+            if len(curve) == 1:
+                axes.axhline(shown[0], linestyle=":", **style)
+            else:
+                axes.plot(epochs, shown, **style)
     if chance is not None:
         line_at = metric.scaled(chance)
         axes.axhline(line_at, color="gray", linestyle="--", linewidth=1, label="chance")
@@ -64,6 +70,7 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
 def against_networks(found: list[Row], metric: Metric) -> bytes:
     """A test metric against the number of training networks, mean and deviation, as PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -81,9 +88,15 @@ def against_networks(found: list[Row], metric: Metric) -> bytes:
             capsize=3,
             label=model,
         )
+    numbers = sorted({row.networks for row in found if row.networks is not None})
     axes.set_xscale("log")
+    axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    axes.xaxis.set_minor_locator(NullLocator())
     if not metric.greater:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training networks")
     axes.set_ylabel(f"test {metric.heading}")
     # beside the lines, which with nine models leave it no room
