@@ -50,7 +50,11 @@ def curves(found: list[Row], metric: Metric, chance: float | None = None) -> byt
         for k, curve in enumerate(row.curves):
             epochs, values = zip(*curve, strict=True)
             shown = [metric.scaled(v) for v in values]
-            style = {"color": f"C{i % 10}", "label": row.name if k == 0 else None, "alpha": 0.8}
+            style: dict[str, Any] = {
+                "color": f"C{i % 10}",
+                "label": row.name if k == 0 else None,
+                "alpha": 0.8,
+            }
             if len(curve) == 1:
                 axes.axhline(shown[0], linestyle=":", **style)
             else:
