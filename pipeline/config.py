@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.built_in import built_in
 from pipeline.kind_of import KindOf, refuse_unknown_keys
-from pipeline.messages import explain, nearest
+from pipeline.messages import explain, nearest, once
 from pipeline.options import NAME
 from pipeline.tune.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
@@ -201,8 +201,8 @@ def checked(raw: dict[str, Any]) -> Config:
         return _adapter().validate_json(text, strict=True)
     except ValidationError as error:
         # a wrong value of a union is told once, not once for each of its kinds
-        told = dict.fromkeys(explain(e, raw, Config) for e in error.errors())
-        raise ConfigError("; ".join(filter(None, told))) from error
+        told = [explain(e, raw, Config) for e in error.errors()]
+        raise ConfigError("; ".join(once(list(filter(None, told))))) from error
 
 
 def plugins() -> list[Plugin]:
@@ -275,9 +275,10 @@ def _find(name: str) -> Path:
         return known[name]
     if Path(name).is_file():
         return Path(name)
+    files = [str(file) for file in Path(name).parent.glob("*.y*ml")]
     raise ConfigError(
         f"config {name}: there is no such file and no built-in config of this name"
-        f"{nearest(name, list(known))}; built in: {', '.join(known)}"
+        f"{nearest(name, [*files, *known])}; built in: {', '.join(known)}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -17,6 +18,7 @@ from zoo_gen import SOURCES, Draw
 WORDS = {float: "number", int: "whole number", str: "word", types.NoneType: "null"}
 DRAW = "a draw such as {log_uniform: [0.01, 1]}"
 DRAWN = {"choice": "a list of numbers or words"}  # the others are ranges
+MODEL = re.compile(r"models\.([^.:]+)\.")
 KINDS = {"source": SOURCES, "task": TASKS, "network": NETWORKS}
 
 
@@ -42,7 +44,9 @@ def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
     kind, got = error["type"], error["input"]
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = [f.name for f in fields(owner)] if owner else []
-        return f"{key}: unknown key{nearest(str(path[-1]), known)}; allowed: {', '.join(known)}"
+        inner = [place for place in _places(raw) if place.endswith(f".{key}")]
+        meant = nearest(str(path[-1]), known) or nearest(key, inner)
+        return f"{key}: unknown key{meant}; allowed: {', '.join(known)}"
     if kind in ("missing", "missing_argument") and not _words(hints(owner).get(path[-1])):
         return f"{key}: missing; it has no default"
     if kind == "value_error":
@@ -75,6 +79,27 @@ def explain(error: Any, raw: dict[str, Any], root: Any) -> str:
         expected = f"a list, such as {json.dumps(example)}"
     expected = expected.replace("an object", "keys and values")
     return f"{key}: got {json.dumps(got, default=str)}, expected {expected}"
+
+
+def once(told: list[str]) -> list[str]:
+    """The same, without what is told twice: of models that are wrong alike, the first is told."""
+    alike: dict[str, list[str]] = {}
+    for text in told:
+        model = MODEL.match(text)
+        alike.setdefault(MODEL.sub("", text), []).append(model[1] if model else "")
+    lines = []
+    for text in dict.fromkeys(MODEL.sub("", t) for t in told):
+        first, *others = dict.fromkeys(alike[text])
+        line = f"models.{first}.{text}" if first else text
+        lines.append(line + (f" (so in {', '.join(others)})" if others else ""))
+    return lines
+
+
+def _places(raw: dict[str, Any]) -> list[str]:
+    """The keys of a config inside other keys, as ``source.path``."""
+    return [
+        f"{key}.{inner}" for key, value in raw.items() if isinstance(value, dict) for inner in value
+    ]
 
 
 def _locate(loc: list[Any], root: Any) -> tuple[list[Any], Any]:

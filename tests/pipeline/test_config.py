@@ -13,6 +13,7 @@ from zoo_gen import ConfigError
 WRONG = {
     "zoo.vews=3": r"^zoo.vews: unknown key \(did you mean views\?\); allowed: fit, split, views",
     "zoo.fit.step=3": r"^zoo.fit.step: unknown key \(did you mean steps\?\)",
+    "views=3": r"^views: unknown key \(did you mean zoo.views\?\)",
     "sorce=1": r"^sorce: unknown key \(did you mean source\?\)",
     "zoo.views=a": r'^zoo.views: got "a", expected integer',
     "zoo.views=1.5": r"^zoo.views: got 1.5, expected .*integer",
@@ -76,6 +77,17 @@ def test_all_errors_of_a_file_are_told_at_once() -> None:
         load("digits", ("zoo.view=1", "zoo.seed=x"))
 
 
+def test_what_is_wrong_with_several_models_alike_is_told_once() -> None:
+    models = ("dwsnet", "mlp", "mlp-permuted")
+    changes = [f"models.{model}.training.epocs=3" for model in models[:2]]
+    with pytest.raises(ConfigError) as told:
+        load("digits", (*changes, "models.mlp-permuted.network.hiden=[3]"))
+    first, other = str(told.value).split("; models.")
+    assert first.startswith("models.dwsnet.training.epocs: unknown key (did you mean epochs?)")
+    assert first.endswith("prepare (so in mlp)")
+    assert other.startswith("mlp-permuted.network.hiden: unknown key")
+
+
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_built_in_configs_load_and_say_what_they_are(name: str) -> None:
     config, text = load(name)
@@ -89,6 +101,12 @@ def test_an_unknown_config_names_the_nearest_and_all() -> None:
         ConfigError, match=r"did you mean digits\?\); built in: adapt-cifar10, cifar10, cnn"
     ):
         load("digist")
+
+
+def test_an_unknown_file_names_the_nearest_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    with pytest.raises(ConfigError, match=r"did you mean .*/mine\.yaml\?"):
+        load(f"{tmp_path}/mine.yml")
 
 
 def test_the_text_kept_for_the_record_loads_to_the_same_config(tmp_path: Path) -> None:
