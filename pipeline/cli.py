@@ -208,7 +208,12 @@ def train(**options: Any) -> None:
 
 @cli.command()
 @click.argument("zoo", shell_complete=zoo_names)
-@click.option("--html", metavar="FILE", help="Write a page with pictures, complete in itself.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write a page with pictures, complete in itself.",
+)
 @click.option("--source", metavar="PATH", help="For the page: where the signals lie (DIR or file).")
 @click.option("--verify", is_flag=True, help="Check every byte of every shard, and nothing else.")
 @click.option("--mend", is_flag=True, help="Do this, and set shards aside that are corrupt.")

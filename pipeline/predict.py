@@ -25,6 +25,7 @@ LIKELIEST = 3  # classes that are told of one network
 @click.option(
     "--out",
     metavar="FILE",
+    type=click.Path(),
     help="Where predictions go, as Parquet (of a zoo by default below predictions/ of the root).",
 )
 @click.option(

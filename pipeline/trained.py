@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from training import results
 from training.model_file import TrainedModel, decode
@@ -34,16 +35,26 @@ def trained_model(store: Store, name: str) -> tuple[TrainedModel, str] | None:
     if not folders:
         return None
     told = {folder: results.read_at(store, f"models/{folder}") for folder in folders}
-    wishes = [{**settings, "seed": None} for settings, _ in told.values()]
-    if wishes != wishes[:1] * len(wishes):
+    wishes = {f: results.flat({**settings, "seed": 0}) for f, (settings, _) in told.items()}
+    if differing := _differing(list(wishes.values())):
+        kinds = [
+            f"{folder} ({', '.join(f'{key}={wish.get(key)}' for key in differing)})"
+            for folder, wish in wishes.items()
+        ]
         raise ModelError(
-            f"{name}: models of several settings are so named; give one of {', '.join(folders)}"
+            f"{name}: models of several settings are so named; give one of {', '.join(kinds)}"
         )
     scores = {f: result.validation[f"val_{result.main}"] for f, (_, result) in told.items()}
     main = _read(store, folders[0]).task.main
     best = max(folders, key=lambda folder: main.merit(scores[folder]))
     chosen = f", best on validation of {len(folders)} seeds" if len(folders) > 1 else ""
     return _read(store, best), f"{store.url(f'models/{best}')}{chosen}"
+
+
+def _differing(wishes: list[dict[str, Any]]) -> list[str]:
+    """The keys that do not have one value in all."""
+    keys = dict.fromkeys(key for wish in wishes for key in wish)
+    return [key for key in keys if any(wish.get(key) != wishes[0].get(key) for wish in wishes)]
 
 
 def _read(store: Store, folder: str) -> TrainedModel:

@@ -22,7 +22,9 @@ def tune_of(run: click.Command) -> click.Command:
 @click.argument("config", shell_complete=config_names)
 @click.option("--trials", type=click.IntRange(min=1), help="How many at most (default: 30).")
 @click.option("--minutes", type=float, help="Or how long, over all commands that continue it.")
-@click.option("--output", metavar="FILE", help="Write the best config here as well.")
+@click.option(
+    "--output", metavar="FILE", type=click.Path(), help="Write the best config here as well."
+)
 @click.option("--retrain", is_flag=True, help="Train the best config with every seed, and report.")
 @click.option("--retry-failed", is_flag=True, help="Begin trials again that had failed.")
 @debug_option

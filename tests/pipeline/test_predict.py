@@ -211,10 +211,12 @@ def test_a_name_that_models_of_other_settings_have_too_is_refused(
     for name in (folder.name, other):
         shutil.copytree(folder, tmp_path / "models" / name)
     record = json.loads((folder / "result.json").read_text())
-    record["job"]["training"]["epochs"] += 1
+    epochs = record["job"]["training"]["epochs"]
+    record["job"]["training"]["epochs"] = 90
     (tmp_path / "models" / other / "result.json").write_text(json.dumps(record))
     code, _, err = dwszoo("predict", "tiny-mlp", zoo.url, "--root", tmp_path)
-    assert (code, f"give one of {other}, {folder.name}" in err) == (1, True), err
+    told = f"{other} (training.epochs=90), {folder.name} (training.epochs={epochs})"
+    assert (code, f"give one of {told}" in err) == (1, True), err
     assert dwszoo("predict", folder.name, zoo.url, "--root", tmp_path)[0] == 0
 
 
