@@ -12,7 +12,7 @@ import click
 from pipeline import __version__
 from pipeline.completion import completion, config_names, zoo_names
 from pipeline.doctor.command import doctor
-from pipeline.options import INTERRUPTED, debug_option, root_option
+from pipeline.options import INTERRUPTED, debug_option, html_option, root_option
 from pipeline.predict import predict
 from pipeline.report.command import report_of, show
 from pipeline.submit.command import submit_of
@@ -208,12 +208,7 @@ def train(**options: Any) -> None:
 
 @cli.command()
 @click.argument("zoo", shell_complete=zoo_names)
-@click.option(
-    "--html",
-    metavar="FILE",
-    type=click.Path(),
-    help="Write a page with pictures, complete in itself.",
-)
+@html_option
 @click.option("--source", metavar="PATH", help="For the page: where the signals lie (DIR or file).")
 @click.option("--verify", is_flag=True, help="Check every byte of every shard, and nothing else.")
 @click.option("--mend", is_flag=True, help="Do this, and set shards aside that are corrupt.")

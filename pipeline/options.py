@@ -18,6 +18,12 @@ root_option = click.option(
     metavar="PATH|s3://...",
     help="Where zoos, models, reports and runs are kept.",
 )
+html_option = click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write a page with pictures, complete in itself.",
+)
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
 )

@@ -13,6 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pipeline.options import html_option
+
 FILE_WIDTH = 200
 
 
@@ -20,12 +22,7 @@ def report_of(run: click.Command, build: Callable[..., Any]) -> click.Command:
     """The command `report`, which takes what `run` takes; ``build`` makes a `Run` of that."""
 
     @click.command()
-    @click.option(
-        "--html",
-        metavar="FILE",
-        type=click.Path(),
-        help="Write a page with pictures, complete in itself.",
-    )
+    @html_option
     @click.option("--register", is_flag=True, help="Make the best model the champion of its name.")
     def report(html: str | None, register: bool, **options: Any) -> None:
         """Show the table of what was tracked, and draw it.
