@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.built_in import built_in
 from pipeline.kind_of import KindOf, refuse_unknown_keys
 from pipeline.messages import explain, nearest, once
-from pipeline.options import NAME
+from pipeline.names import NAME
 from pipeline.tune.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
 from training.loop import Training

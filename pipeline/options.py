@@ -1,12 +1,9 @@
-"""What many commands share: options, how names may look, an exit status."""
+"""Options that many commands share, and the exit status of an interruption."""
 
 from __future__ import annotations
 
-import re
-
 import click
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names become names of files
 INTERRUPTED = 130
 
 DEFAULT_ROOT = "./dwszoo-data"

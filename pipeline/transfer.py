@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 
 from pipeline.completion import format_names, zoo_names
-from pipeline.options import NAME, debug_option, root_option
+from pipeline.names import NAME
+from pipeline.options import debug_option, root_option
 
 
 @click.command("import")

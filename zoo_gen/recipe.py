@@ -22,7 +22,9 @@ from zoo_gen.split import SPLITS as SPLITS
 from zoo_gen.split import Split as Split
 
 FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
-CLASSIFIERS = 2  # the same of classifiers; in 1 they were scored on the first images of a part
+CLASSIFIER_FORMAT = (
+    2  # the same of classifiers; in 1 they were scored on the first images of a part
+)
 
 AnyFit = Fit | Classifier
 
@@ -175,7 +177,7 @@ class Recipe:
     @property
     def format(self) -> int:
         """Of the rows: what follows from the same recipe in another format is another zoo."""
-        return FORMAT if isinstance(self.zoo.fit, Fit) else CLASSIFIERS
+        return FORMAT if isinstance(self.zoo.fit, Fit) else CLASSIFIER_FORMAT
 
     @property
     def hash8(self) -> str:

@@ -190,7 +190,7 @@ def test_zoos_of_classifiers_that_were_scored_otherwise_are_other_zoos(
     classifier_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = classifier_recipe.hash8
-    monkeypatch.setattr("zoo_gen.recipe.CLASSIFIERS", 1)
+    monkeypatch.setattr("zoo_gen.recipe.CLASSIFIER_FORMAT", 1)
     assert classifier_recipe.hash8 != now
 
 
