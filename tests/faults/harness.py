@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,21 +48,25 @@ class Driver:
         job = folder / "job.pickle"
         job.write_bytes(pickle.dumps((recipe(), signals)))
         patience = more.pop("patience", "60")
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "driver.py"), str(job), root, where, patience],
-            env={**os.environ, **ENVIRONMENT, **more},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".said", delete=False) as words:
+            self.words = Path(words.name)
+            self.process = subprocess.Popen(
+                [sys.executable, str(HERE / "driver.py"), str(job), root, where, patience],
+                env={**os.environ, **ENVIRONMENT, **more},
+                stderr=words,
+            )
+
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.words.read_text()
 
     def ends(self, seconds: float = 400) -> tuple[int, str]:
         """Its exit status and what it said."""
-        _, said = self.process.communicate(timeout=seconds)
-        return self.process.returncode, said
+        return self.process.wait(timeout=seconds), self.said()
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()
 
 
 Drive = Callable[..., Driver]
