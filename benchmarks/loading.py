@@ -84,7 +84,7 @@ def zoo_of(networks: int, root: Path) -> ZooReader:
     listing = Listing(signal, np.full(networks, ""), str(networks), {"label": signal % 10})
     job = Import(Store(str(root)), "drawn", Drawn(listing), SPLIT)
     job.run()
-    return open_zoo(str(root / job.folder))
+    return open_zoo(root / job.folder)
 
 
 class Files(Dataset):

@@ -2,12 +2,13 @@
 
     python benchmarks/reproduce.py --mnist DIR           all 70,000 images, on a GPU if there is one
     python benchmarks/reproduce.py --mnist DIR --limit 500 --epochs 2 --seeds 0     minutes on a CPU
+    python benchmarks/reproduce.py --zoo dwszoo-data/zoos/mnist-1a36094f    networks already fitted
 
 Needs neither Ray nor MLflow. Networks are those of the config ``mnist`` (the paper's recipe, one
 view, random initialisation, its split), from the same seeds. Each row of the table adds one thing
 to the row before; all rows share optimiser, epochs and batch size, nothing is tuned here. The best
 validation epoch is kept, and the test split is evaluated once per model. The clock of "85% after"
-starts before the first network is fitted.
+starts before the first network is fitted, or with ``--zoo`` before the zoo is read.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import platform
 import statistics
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from pipeline.config import load
+from pipeline.config import load as load_config
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData, prepare
+from training.data import WeightData, load, prepare
 from training.loop import Training
 from training.models import DwsNetwork
 from training.tasks import Classify
-from zoo_gen import Fit, Recipe, Signals
-from zoo_gen.fit import Fitted, fit_networks
+from zoo_gen import Fit, Recipe, open_zoo
+from zoo_gen.fit import fit_networks
 from zoo_gen.fit_settings import Fitting
 from zoo_gen.recipe import SPLITS
 
@@ -46,9 +48,8 @@ class Row:
     training: Training
 
 
-def rows(epochs: int, batch_size: int) -> list[Row]:
+def rows(base: Training) -> list[Row]:
     """The paper's setting, then one addition after the other."""
-    base = Training(epochs=epochs, batch_size=batch_size, learning_rate=5e-3, weight_decay=5e-4)
     paper = DwsNetwork(hidden_channels=32, layers=5, pool="max", norm="batch")
     ours = replace(paper, pool="mean", residual=True)
     canonical = replace(base, prepare="canonical-sine")
@@ -63,31 +64,40 @@ def rows(epochs: int, batch_size: int) -> list[Row]:
     ]
 
 
-def fitted(recipe: Recipe, fit: Fit, signals: Signals, fitting: Fitting) -> Fitted:
-    """A network of every member, in their order: on the GPU if there is one."""
+def fitted(mnist: str, limit: int | None, fitting: Fitting) -> tuple[WeightData, str]:
+    """A network of every image, on the GPU if there is one; and how they were made, in words.
+
+    Those that diverged are left out.
+    """
+    config, _ = load_config("mnist", (f"source.path={mnist}",), limit)
+    assert config.zoo is not None
+    assert isinstance(config.zoo.fit, Fit)
+    fit, source = config.zoo.fit, config.source
+    signals = source.load().limited(config.limit)  # type: ignore[union-attr]
+    recipe = Recipe.of(config.name, source, signals, config.zoo, config.limit)
     members = np.arange(recipe.members)
     seeds = [recipe.member_seed(int(m)) for m in members]
     targets = signals.targets(members)
-    return fit_networks(fit, seeds, signals.coordinates, targets, fitting=fitting)
-
-
-def data_of(recipe: Recipe, fit: Fit, signals: Signals, found: Fitted) -> WeightData:
-    """The networks as training takes them; those that diverged are left out."""
+    start = time.perf_counter()
+    found = fit_networks(fit, seeds, signals.coordinates, targets, fitting=fitting)
+    speed = recipe.members / (time.perf_counter() - start)
     good = ~found.diverged.numpy()
     split, label = recipe.assigned(signals)[good], signals.columns["label"][good]
     index = {name: torch.from_numpy(np.flatnonzero(split == name)) for name in SPLITS}
-    targets = Classify().targets("these networks", {"label": label}, index)
-    return WeightData(
+    classes = Classify().targets("these networks", {"label": label}, index)
+    data = WeightData(
         fit.space,
         found.theta[~found.diverged],
-        targets.values,
+        classes.values,
         torch.from_numpy(np.flatnonzero(good)),
         index,
-        targets.classes,
+        classes.classes,
         int((~good).sum()),
         fit.w0,
         fit.activation,
     )
+    made = f"fitted at {speed:,.0f} networks/s ({found.execution}"
+    return data, f"{made}, median PSNR {found.psnr.median():.1f} dB)"
 
 
 def main() -> None:
@@ -95,10 +105,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--mnist", required=True, help="directory of the four IDX files")
+    networks = parser.add_mutually_exclusive_group(required=True)
+    networks.add_argument("--mnist", help="directory of the four IDX files")
+    networks.add_argument("--zoo", type=Path, help="folder of a zoo of classes; nothing is fitted")
     parser.add_argument("--limit", type=int, help="use the first images only")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, nargs="+", help="which rows, from 1; all without")
     parser.add_argument("--fitting", default="auto", choices=["auto", "fused", "compiled", "eager"])
@@ -107,31 +120,36 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
 
     started = time.perf_counter()
-    config, _ = load("mnist", (f"source.path={options.mnist}",), options.limit)
-    assert config.zoo is not None
-    assert isinstance(config.zoo.fit, Fit)
-    signals = config.source.load().limited(config.limit)  # type: ignore[union-attr]
-    recipe = Recipe.of(config.name, config.source, signals, config.zoo, config.limit)
-    found = fitted(recipe, config.zoo.fit, signals, options.fitting)
-    data = data_of(recipe, config.zoo.fit, signals, found)
+    if options.zoo:
+        if options.limit is not None:
+            parser.error("--limit is of --mnist; a zoo is taken as it is")
+        data, made = load(open_zoo(options.zoo)), f"of {options.zoo.name}"
+    else:
+        data, made = fitted(options.mnist, options.limit, options.fitting)
     ready = time.perf_counter() - started
     counts = " / ".join(f"{len(data.rows[name]):,}" for name in SPLITS)
-    where = torch.cuda.get_device_name() if options.device != "cpu" else platform.processor()
-    print(
-        f"{recipe.members:,} networks ({counts}; {data.left_out} diverged) in {ready:.1f} s, "
-        f"{recipe.members / ready:,.0f} networks/s ({found.execution}, median PSNR "
-        f"{found.psnr.median():.1f} dB); {options.device} {where}, "
-        f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}\n"
+    where = (
+        torch.cuda.get_device_name()
+        if options.device != "cpu"
+        else platform.processor() or platform.machine()
     )
+    print(
+        f"{len(data.theta) + data.left_out:,} networks {made} ({counts}; {data.left_out} diverged) "
+        f"in {ready:.1f} s; {options.device} {where}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, {time.strftime('%Y-%m-%d')}\n"
+    )
+    base = Training(options.epochs, options.batch_size, options.learning_rate, 5e-4)
     print(
         f"| {options.epochs} epochs | test accuracy, % | validation | parameters | s per model | "
         "85% after, s |"
     )
     print("|---|---|---|---|---|---|")
-    for number, row in enumerate(rows(options.epochs, options.batch_size), start=1):
+    for number, row in enumerate(rows(base), start=1):
         if options.rows is None or number in options.rows:
             print(line(row, data, options.seeds, options.device, ready), flush=True)
-    print(f"\npublished for DWSNets: {PUBLISHED}; {time.perf_counter() - started:.0f} s in all")
+    print(
+        f"\npublished for DWSNets on MNIST: {PUBLISHED}; {time.perf_counter() - started:.0f} s in all"
+    )
 
 
 def line(row: Row, data: WeightData, seeds: list[int], device: str, ready: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -288,10 +289,10 @@ def _rows(parts: list[shards.Columns], share: bool = False) -> Rows:
     return Rows(theta, columns)
 
 
-def open_zoo(path: str) -> ZooReader:
-    """Open a zoo by its folder, local or on S3.
+def open_zoo(path: str | os.PathLike[str]) -> ZooReader:
+    """Open a zoo by its folder, local or ``s3://...``.
 
     Raises:
         ZooError: there is no zoo at this place.
     """
-    return ZooReader(Store(path))
+    return ZooReader(Store(os.fspath(path)))

@@ -177,7 +177,7 @@ def test_a_zoo_elsewhere_is_trained_on_by_its_folder(
     assert code == 0, err
     assert f"zoo     {moved}" in out
     result = json.loads(next((tmp_path / "other").rglob("result.json")).read_text())
-    assert result["job"]["zoo"] == open_zoo(str(moved)).hash8
+    assert result["job"]["zoo"] == open_zoo(moved).hash8
 
 
 def test_a_zoo_that_is_not_there_is_told(dwszoo, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ Change = Callable[[Columns], object]
 def zoo(zoo_store: Store, recipe: Recipe, tmp_path: Path) -> ZooReader:
     """A copy of the zoo of ninety networks in three shards, to be damaged."""
     shutil.copytree(zoo_store.local(recipe.folder), tmp_path / "zoo")
-    return open_zoo(str(tmp_path / "zoo"))
+    return open_zoo(tmp_path / "zoo")
 
 
 def shard(zoo: ZooReader, number: int) -> Path:
@@ -184,7 +184,7 @@ def test_a_fingerprint_does_not_depend_on_shards_and_tells_weights_apart(
 ) -> None:
     whole = replace(recipe, zoo=replace(recipe.zoo, rows_per_shard=90))
     generate(Store(str(tmp_path)), whole, signals, LocalEngine())
-    alike = examine(open_zoo(str(tmp_path / whole.folder))).tensors
+    alike = examine(open_zoo(tmp_path / whole.folder)).tensors
     here = examine(zoo).tensors
     assert {n: p.short for n, p in here.items()} == {n: p.short for n, p in alike.items()}
     edit(zoo, 0, lambda c: c["theta"].__setitem__((0, 0), 3.0))

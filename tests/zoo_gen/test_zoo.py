@@ -121,4 +121,4 @@ def test_a_zoo_of_unknown_units_is_told_by_its_name(tmp_path: Path, zoo: ZooRead
     strange["recipe"]["zoo"] = zoo.description["recipe"]["zoo"] | {"fit": None}
     (tmp_path / "zoo.json").write_text(json.dumps(strange))
     with pytest.raises(ZooError, match=rf"{tmp_path}/zoo.json .* got 'rel'"):
-        open_zoo(str(tmp_path))
+        open_zoo(tmp_path)
