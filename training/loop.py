@@ -239,8 +239,7 @@ def _answers(model: nn.Module, data: WeightData, split: str, device: str) -> Ten
 
 def merit(task: Task, score: dict[str, float]) -> tuple[float, float]:
     """What is to be greater: the task's main metric, then minus the loss; NaN is worst."""
-    value = score[task.main.name] * (1 if task.main.greater else -1)
-    return (-math.inf if math.isnan(value) else value, -score["loss"])
+    return task.main.merit(score[task.main.name]), -score["loss"]
 
 
 def check_workers(workers: int, networks: int) -> None:

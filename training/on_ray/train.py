@@ -138,8 +138,7 @@ def _failure_of(ref: Any) -> DwszooError | None:
 @ray.remote(num_cpus=0, max_retries=0)
 def _run_lane(lane: Lane) -> DwszooError | None:
     """Run one group to its end; give the error that the user should see, if any."""
-    # reports are collected at this interval; the default of 2 s would hold every checkpoint up
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    collect_reports_soon()
     path, filesystem = storage(lane.store)
     trainer = TorchTrainer(
         _work,
@@ -159,15 +158,25 @@ def _run_lane(lane: Lane) -> DwszooError | None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unknown"
         return EngineError(
-            f"the training workers failed {MAX_FAILURES + 1} times; last: {reason}; "
+            f"the training workers failed {failures(error)}; "
             "--engine local runs the same in this process"
         )
     failure: DwszooError | None = ray.get(lane.meter.read.remote()).get(lane.name)
     if failure is None:
         lane.store.remove(f"{CHECKPOINTS}/{lane.name}")
     return failure
+
+
+def collect_reports_soon() -> None:
+    """Have Ray Train collect reports at this interval; its 2 s would hold each checkpoint up."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+def failures(error: Exception) -> str:
+    """How often Ray Train's workers failed until it gave up, and the last reason."""
+    lines = str(error).strip().splitlines()
+    return f"{MAX_FAILURES + 1} times; last: {lines[-1] if lines else 'unknown'}"
 
 
 def storage(store: Store, folder: str = CHECKPOINTS) -> tuple[str, Any]:

@@ -18,7 +18,13 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from training import run
-from training.on_ray.train import MAX_FAILURES, storage
+from training.on_ray.train import (
+    MAX_FAILURES,
+    STATE_FILE,
+    collect_reports_soon,
+    failures,
+    storage,
+)
 from training.on_ray.zoo import make_zoo
 from training.tuning.settings import Objective
 from training.tuning.work import Make, TrialCheckpoints, Work, train_trial
@@ -26,7 +32,6 @@ from zoo_gen import ConfigError, DwszooError, EngineError, Store
 
 TRIAL, EPOCH, SCORE, RECORDS = "trial", "epoch", "score", "records"
 LAST, FAILED = "last", "failed"
-STATE_FILE = "state.pt"
 LEAVING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}  # Tune's own 2 s are short on a busy machine
 """How long a worker may take to leave a trial that was stopped. It then takes the next one, which
 Tune gives up if it cannot."""
@@ -130,7 +135,7 @@ def _train_on_workers(bench: Bench, work: Work, place: str) -> None:
     """Have Ray Train start workers; what its first one reports, the trial reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    collect_reports_soon()
     path, filesystem = storage(bench.store, f"{bench.folder}/ray")
     share = {"CPU": bench.cpus} | ({"GPU": bench.gpus} if bench.gpus else {})
     trainer = TorchTrainer(
@@ -151,10 +156,7 @@ def _train_on_workers(bench: Bench, work: Work, place: str) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        last = str(error).strip().splitlines()[-1:] or ["unknown"]
-        raise EngineError(
-            f"its workers failed {MAX_FAILURES + 1} times; last: {last[0]}"
-        ) from error
+        raise EngineError(f"its workers failed {failures(error)}") from error
 
 
 def _work_of_one(config: dict[str, Any]) -> None:

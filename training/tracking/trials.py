@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from training.tracking.metrics import METRICS_PER_CALL
 from training.tracking.runs import BEGUN, PARENT, Tracking
 from training.tracking.store import client_of, told, waited
 from training.tracking.tags import run_tags
@@ -22,7 +23,6 @@ from zoo_gen.patience import LOG
 
 TRIAL, STATUS, REASON = "trial", "status", "reason"
 REASON_LENGTH = 500
-METRICS_PER_CALL = 1000  # MLflow's own limit
 
 
 class TrackedTrials:
