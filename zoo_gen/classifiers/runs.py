@@ -130,7 +130,8 @@ class Run:
     def training(self, images: Images) -> tuple[Rows, Rows]:
         """Rows of the run's training images in random order, and the outputs it is to learn.
 
-        A share of these is wrong: replaced by another of the classes, each equally likely.
+        A share of these is wrong: replaced by another of the classes that the source has, each
+        equally likely.
         """
         rows, label = self.images(images, images.train)
         generator = self.generator("subset")
@@ -140,8 +141,9 @@ class Run:
         rows, label = rows[kept], label[kept]
         generator = self.generator("label noise")
         wrong = generator.permutation(len(rows))[: round(self.number("label_noise") * len(rows))]
-        outputs = 2 if self.pair else images.classes
-        label[wrong] = (label[wrong] + generator.integers(1, outputs, len(wrong))) % outputs
+        known = np.arange(2) if self.pair else np.unique(images.label[images.train])
+        place = np.searchsorted(known, label[wrong])
+        label[wrong] = known[(place + generator.integers(1, len(known), len(wrong))) % len(known)]
         return rows, label
 
 

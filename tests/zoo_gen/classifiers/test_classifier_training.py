@@ -174,6 +174,15 @@ def test_wrong_labels_are_as_many_as_is_told(noise: Images) -> None:
     assert set(rows) <= set(noise.train)
 
 
+def test_a_wrong_label_is_a_class_that_the_source_has(noise: Images) -> None:
+    gaps = replace(noise, label=2 * noise.label)  # 0, 2, ... 8
+    run = draw_run(replace(MIXED, label_noise=1.0), 7, None)
+    rows, label = run.training(gaps)
+    assert set(label) == set(gaps.label)
+    assert (label != gaps.label[rows]).all()
+    assert (label == 2 * run.training(noise)[1]).all()  # drawn alike
+
+
 def test_a_run_sees_every_image_once_an_epoch(noise: Images) -> None:
     order = Order(draw_run(MIXED, 3, None), 10)
     seen = np.concatenate([order.take(4) for _ in range(5)])
