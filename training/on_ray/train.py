@@ -159,7 +159,7 @@ def _run_lane(lane: Lane) -> DwszooError | None:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
         return EngineError(
-            f"the training workers failed {failures(error)}; "
+            f"the training workers failed {MAX_FAILURES + 1} times; last: {last_line(error)}; "
             "--engine local runs the same in this process"
         )
     failure: DwszooError | None = ray.get(lane.meter.read.remote()).get(lane.name)
@@ -173,10 +173,9 @@ def collect_reports_soon() -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
-def failures(error: Exception) -> str:
-    """How often Ray Train's workers failed until it gave up, and the last reason."""
-    lines = str(error).strip().splitlines()
-    return f"{MAX_FAILURES + 1} times; last: {lines[-1] if lines else 'unknown'}"
+def last_line(error: Exception) -> str:
+    """Of what Ray Train says of workers that failed: the reason, after their tracebacks."""
+    return ["unknown", *str(error).strip().splitlines()][-1]
 
 
 def storage(store: Store, folder: str = CHECKPOINTS) -> tuple[str, Any]:

@@ -22,7 +22,7 @@ from training.on_ray.train import (
     MAX_FAILURES,
     STATE_FILE,
     collect_reports_soon,
-    failures,
+    last_line,
     storage,
 )
 from training.on_ray.zoo import make_zoo
@@ -156,7 +156,9 @@ def _train_on_workers(bench: Bench, work: Work, place: str) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise EngineError(f"its workers failed {failures(error)}") from error
+        raise EngineError(
+            f"its workers failed {MAX_FAILURES + 1} times; last: {last_line(error)}"
+        ) from error
 
 
 def _work_of_one(config: dict[str, Any]) -> None:
