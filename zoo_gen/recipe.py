@@ -22,9 +22,7 @@ from zoo_gen.split import SPLITS as SPLITS
 from zoo_gen.split import Split as Split
 
 FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
-CLASSIFIER_FORMAT = (
-    2  # the same of classifiers; in 1 they were scored on the first images of a part
-)
+CLASSIFIER_FORMAT = 2  # of classifiers; in 1 they were scored on the first images of a part
 
 AnyFit = Fit | Classifier
 
