@@ -47,16 +47,16 @@ $(SETUP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: try make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "set-up 1/3: a Python environment in .venv" && $(PYTHON) -m venv .venv; }
 	@echo "set-up 2/3: torch (0.2 GB to download; several GB where the package index brings its CUDA build)"
-	@$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
+	@$(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS) torch
 	@echo "set-up 3/3: Ray, MLflow and all other packages (0.6 GB to download, minutes in silence)"
-	@$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 # a durable object store for the tests of faults; its packages would clash with ours
 $(SWIFT): Makefile
 	@echo "set-up: an object store for the tests of faults (20 MB to download)"
 	@test -x .venv/swift/bin/pip || $(BIN)/python -m venv .venv/swift
-	@.venv/swift/bin/python -m pip install --quiet swift==2.38.3
+	@.venv/swift/bin/python -m pip install --quiet --no-compile swift==2.38.3
 	@touch $@
 
 clean:

@@ -146,6 +146,8 @@ def serve(folder: Path, port: int) -> None:
         command += ["--artifacts-destination", str(folder / "artifacts")]
         log = stack.enter_context((folder / "mlflow.log").open("ab"))
         quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        # the runners of its GenAI jobs, of no use here: 8 of 13 processes, 1.4 of 2.0 GB (3.17.2)
+        quiet.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         server = stack.enter_context(
             running(command, signal.SIGTERM, stdout=log, stderr=log, env=quiet)
         )

@@ -167,7 +167,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=5)
     for left in alive:
         left.kill()
     psutil.wait_procs(alive, timeout=20)
