@@ -5,10 +5,12 @@
     python benchmarks/reproduce.py --zoo dwszoo-data/zoos/mnist-1a36094f    networks already fitted
 
 Needs neither Ray nor MLflow. Networks are those of the config ``mnist`` (the paper's recipe, one
-view, random initialisation, its split), from the same seeds. Each row of the table adds one thing
-to the row before; all rows share optimiser, epochs and batch size, nothing is tuned here. The best
-validation epoch is kept, and the test split is evaluated once per model. The clock of "85% after"
-starts before the first network is fitted, or with ``--zoo`` before the zoo is read.
+view, random initialisation, its split), from the same seeds. The first row is that config's
+``dwsnet``, the others change what they name; all share optimiser, epochs and batch size, nothing is
+tuned here. (The complete basis has no row: of networks with one output the paper's code has it
+too. Moved inputs lead out of a canonical form, so these two are not joined.) The best validation
+epoch is kept, and the test split is evaluated once per model. The clock of "85% after" starts
+before the first network is fitted, or with ``--zoo`` before the zoo is read.
 """
 
 from __future__ import annotations
@@ -49,18 +51,22 @@ class Row:
 
 
 def rows(base: Training) -> list[Row]:
-    """The paper's setting, then one addition after the other."""
-    paper = DwsNetwork(hidden_channels=32, layers=5, pool="max", norm="batch")
-    ours = replace(paper, pool="mean", residual=True)
+    """A DWSNet, the paper's layers in its place, and what helps: alone, then together."""
+    plain = DwsNetwork(hidden_channels=32, layers=4)
+    probes = replace(plain, probes=64)
     canonical = replace(base, prepare="canonical-sine")
-    moved = Augmentation(rotation=10, translation=0.05, zoom=0.05, noise=0.02, weight_dropout=0.05)
-    augmented = replace(canonical, augment=moved)
+    moved = Augmentation(rotation=10, translation=0.05, zoom=0.05, noise=0.02)
+    moving = replace(base, augment=moved)
     return [
-        Row("as the paper: max pooling, batch norm, 5 layers", paper, base),
-        Row("mean pooling, residual", ours, base),
-        Row("+ canonical signs and phases", ours, canonical),
-        Row("+ augmentation", ours, augmented),
-        Row("+ 64 probes", replace(ours, probes=64), augmented),
+        Row("DWSNet: mean pooling, no norm", plain, base),
+        Row(
+            "max pooling, batch norm, as the paper", replace(plain, pool="max", norm="batch"), base
+        ),
+        Row("canonical signs and phases", plain, canonical),
+        Row("moved inputs", plain, moving),
+        Row("64 probes", probes, base),
+        Row("64 probes, canonical", probes, canonical),
+        Row("64 probes, moved", probes, moving),
     ]
 
 
@@ -111,7 +117,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="use the first images only")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--learning-rate", type=float, default=6e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, nargs="+", help="which rows, from 1; all without")
     parser.add_argument("--fitting", default="auto", choices=["auto", "fused", "compiled", "eager"])
@@ -138,7 +144,7 @@ def main() -> None:
         f"in {ready:.1f} s; {options.device} {where}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads, {time.strftime('%Y-%m-%d')}\n"
     )
-    base = Training(options.epochs, options.batch_size, options.learning_rate, 5e-4)
+    base = Training(options.epochs, options.batch_size, options.learning_rate, 0.01)
     print(
         f"| {options.epochs} epochs | test accuracy, % | validation | parameters | s per model | "
         "85% after, s |"

@@ -1,8 +1,9 @@
 """Weight spaces and the networks that respect their symmetry.
 
 A weight space is a set of named tensors over named axes; hidden axes may be permuted without
-changing what a network computes. Every layer here commutes with those permutations, and every map
-that does is in its reach. Needs torch alone.
+changing what a network computes. Every layer here commutes with those permutations, and every
+linear map that does is in the reach of `EquivariantLinear`. Needs torch alone; `align` and `match`
+need SciPy too.
 """
 
 from dws.align import align, match

@@ -113,7 +113,7 @@ def translate(space: WeightSpace, theta: Tensor, shift: Tensor | float) -> Tenso
     Args:
         space: of MLPs with biases.
         theta: ``[m, size]``.
-        shift: t in input units, ``[m, d_0]`` or one for all.
+        shift: t in input units, ``[m, d_0]``; ``[d_0]`` or a number for all networks.
 
     Raises:
         ValueError: another space or shape.
@@ -175,9 +175,10 @@ def _inputs(space: WeightSpace) -> int:
 
 
 def _each(theta: Tensor, value: Tensor | float, *shape: int) -> Tensor:
-    """A value per network, ``[m, *shape]``, from one of them or as many."""
+    """A value per network, ``[m, *shape]``, from a number, ``[*shape]`` or as many."""
     wanted = (len(theta), *shape)
     given = torch.as_tensor(value, dtype=theta.dtype, device=theta.device)
-    if given.ndim and given.shape != wanted:
-        raise ValueError(f"expected a number or {list(wanted)}, got {list(given.shape)}")
+    if given.ndim and given.shape not in (wanted, shape):
+        one = f"a number, {list(shape)}" if shape else "a number"
+        raise ValueError(f"expected {one} or {list(wanted)}, got {list(given.shape)}")
     return given.expand(wanted)

@@ -7,18 +7,19 @@ target tensor t and subset alpha of the hidden axes that both have:
     average the source over H(s) \ alpha,  keep alpha aligned,
     apply a dense F(t) c_out x F(s) c_in matrix,  broadcast over H(t) \ alpha.
 
-The terms are linearly independent, so there are
+For hidden axes of two neurons or more the terms are linearly independent, so there are
 
     sum over (s, t) of 2^|H(s) & H(t)| F(s) F(t)
 
-maps per pair of channels. First layers, last layers and neighbours are no special cases: they
+maps per pair of channels. (Of an axis of one neuron, to be aligned and to be averaged are the same:
+its terms are counted twice.) First layers, last layers and neighbours are no special cases: they
 follow from the axes. Read by alpha instead, the tensors that have alpha are the sources *and* the
 targets of all its terms, so their matrices are the blocks of one: that is what the layers multiply.
 
 The features that come out may live on another space with the same axes: one value per network (no
 hidden axis), one per neuron. Then s runs over the tensors of the one and t over those of the other.
 
-Source: Navon et al. 2023, section 4 and appendix; Maron et al. 2019 for the counting.
+Source: Navon et al. 2023, section 5 and appendix; Maron et al. 2019 for the counting.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def terms(space: WeightSpace, target: WeightSpace | None = None) -> tuple[Term, 
 
 
 def dimension(space: WeightSpace, target: WeightSpace | None = None) -> int:
-    """Number of independent linear equivariant maps per pair of channels (2-32-32-1: 75)."""
+    """Number of independent linear equivariant maps per pair of channels (2-32-32-1: 75).
+
+    Of a space with a hidden axis of a single neuron it is more: the number of terms' entries.
+    """
     to = target or space
     return sum(space.fixed_size(t.source) * to.fixed_size(t.target) for t in terms(space, to))
 

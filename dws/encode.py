@@ -1,7 +1,8 @@
 """What can be made of weights before the equivariant layers see them.
 
 Each of these gives features of its ``target``, which is another space than its ``space`` where it
-adds tensors or changes axes. Those that add channels tell in ``out_channels`` how many come out.
+adds tensors or changes axes; of tensors that it adds, `ProbeFeatures` gives those alone. Those that
+add channels tell in ``out_channels`` how many come out.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         check_counts(in_channels=in_channels, channels=channels)
         self.space, self.target = space, space.permutable(*axes)
-        self.places, self.channels = axes, channels
+        self.axes, self.channels = axes, channels
         self.in_channels, self.out_channels = in_channels, in_channels + len(axes) * channels
         self.codes = nn.ParameterDict(
             {
@@ -94,7 +95,7 @@ class PositionalEncoding(nn.Module):
 
     def _encode(self, name: str, x: Tensor) -> Tensor:
         own, parts = self.space.axes[name], [x]
-        for axis in self.places:
+        for axis in self.axes:
             if axis in own:
                 shape = [self.space.sizes[a] if a == axis else 1 for a in own]
                 code = self.codes[f"{name}:{axis}"].view(*shape, self.channels)

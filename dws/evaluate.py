@@ -23,7 +23,7 @@ def forward(
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
 ) -> Tensor:
-    """Evaluate m networks at once: ``h_m = activation(W_m h_{m-1} + b_m)``, the last layer linear.
+    """Evaluate m networks at once: ``h_k = activation(W_k h_{k-1} + b_k)``, the last layer linear.
 
     Args:
         space: of an MLP.
@@ -60,13 +60,13 @@ def responses(
         )
     tensors = space.split(theta)
     h = x.expand(theta.shape[0], -1, -1)
-    for m in range(1, len(widths)):
-        weight = tensors[f"W{m}"][..., 0].transpose(1, 2)
-        if f"b{m}" in tensors:
-            h = torch.baddbmm(tensors[f"b{m}"][..., 0].unsqueeze(1), h, weight)
+    for k in range(1, len(widths)):
+        weight = tensors[f"W{k}"][..., 0].transpose(1, 2)
+        if f"b{k}" in tensors:
+            h = torch.baddbmm(tensors[f"b{k}"][..., 0].unsqueeze(1), h, weight)
         else:
             h = torch.bmm(h, weight)
-        if m < len(widths) - 1:
+        if k < len(widths) - 1:
             h = f(h)
         yield h
 

@@ -58,8 +58,10 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
         Features of the same shapes. A network with the permuted weights is the same function.
 
     Raises:
-        ValueError: features of another space, an order whose length is not its axis's, orders that
-            are neither one nor as many as the networks, or one of a fixed axis of the space.
+        ValueError: features of another space, a hidden axis without an order, one whose length is
+            not its axis's, orders that are neither one nor as many as the networks, or one of a
+            fixed axis of the space. (Axes that the space lacks are passed over: one element acts
+            on several spaces that share axes.)
     """
     space.check(features)
     if fixed := sorted(a for a in g if a in space.sizes and a not in space.hidden):
@@ -77,7 +79,13 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
 
 
 def compose(g: Permutation, h: Permutation) -> Permutation:
-    """The element that acts as h first, then g: ``act(compose(g, h), x) = act(g, act(h, x))``."""
+    """The element that acts as h first, then g: ``act(compose(g, h), x) = act(g, act(h, x))``.
+
+    Raises:
+        ValueError: elements of other axes.
+    """
+    if g.keys() != h.keys():
+        raise ValueError(f"axes {sorted(g)} and {sorted(h)}: give two elements of one group")
     composed: Permutation = {}
     for axis in g:
         a, b = torch.broadcast_tensors(g[axis], h[axis])

@@ -43,7 +43,7 @@ class EquivariantLinear(nn.Module):
         ValueError: an unknown pool, counts below 1, a target that does not fit; on call, features
             of another space.
 
-    Source: Navon et al. 2023, theorem 4.1, without the restrictions of the published code; heads
+    Source: Navon et al. 2023, section 5, without the restrictions of the published code; heads
     as in its default layers (set attention of Lee et al. 2019).
     """
 
@@ -221,7 +221,7 @@ class InvariantLinear(nn.Module):
     Raises:
         ValueError: an unknown pool or sizes below 1; on call, features of another space.
 
-    Source: Navon et al. 2023, section 4.2.
+    Source: Navon et al. 2023, section 5.
     """
 
     def __init__(

@@ -23,10 +23,10 @@ CHECKPOINT: dict[str, Any] = {"use_reentrant": False}
 class DWSNet(nn.Module):
     """A deep weight-space network.
 
-    ``standardize -> encodings -> (EquivariantLinear -> norm -> activation -> dropout) x layers ->
-    head``. Exactly one output is chosen: ``out_features`` (invariant, a vector per network),
-    ``out_channels`` (equivariant, features of the weights) or ``per_neuron`` (a vector for each
-    hidden neuron).
+    ``standardize -> projections -> probes -> encodings -> (EquivariantLinear -> norm -> activation
+    -> dropout) x layers -> head``. Exactly one output is chosen: ``out_features`` (invariant, a
+    vector per network), ``out_channels`` (equivariant, features of the weights) or ``per_neuron``
+    (a vector for each hidden neuron).
 
     Args:
         space: of the networks that come in.
@@ -58,9 +58,12 @@ class DWSNet(nn.Module):
             instead of the batch, for a third more work.
 
     Raises:
-        ValueError: not exactly one output, an unknown option, or sizes below 1.
+        ValueError: not exactly one output, an unknown option, or sizes below 1; ``identity`` with
+            ``out_channels`` other than ``in_channels``; ``recompute`` with batch norm; probes of
+            features that are not an MLP's plain weights, or beside a projection of its outputs;
+            ``permute`` or ``project`` of axes that are not fixed.
 
-    Source: Navon et al. 2023, section 4.3; options as told in their own docstrings.
+    Source: Navon et al. 2023, section 5; options as told in their own docstrings.
     """
 
     def __init__(

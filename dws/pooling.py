@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from dws.basis import Alpha
 from dws.space import Features, WeightSpace
 
 Pool = Literal["mean", "sum", "max", "attention"]
-POOLS = ("mean", "sum", "max", "attention")
+POOLS = get_args(Pool)
 
 
 class AxisPool(nn.Module):

@@ -31,9 +31,9 @@ class WeightSpace:
         hidden: names of the permutable axes.
 
     Raises:
-        ValueError: an axis without a size, a size below 1, a hidden axis that no tensor has or that
-            is named twice, or an axis that a tensor has twice (a square recurrent matrix has
-            further equivariant maps, which the enumeration in :mod:`dws.basis` would miss).
+        TypeError: a size that is no whole number.
+        ValueError: no tensor or one without axes, a name that is no identifier, a size below 1, an
+            axis without size or tensor, or named twice (square matrices have further maps).
     """
 
     axes: Mapping[str, tuple[str, ...]]

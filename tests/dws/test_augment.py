@@ -184,7 +184,10 @@ def test_mixtures_lie_on_the_line_between(seed):
             r"rotations need 2 inputs, the MLP 3-3-1 has 3",
         ),
         (lambda s, t: rotate(s, t, torch.ones(4)), r"expected a number or \[5\], got \[4\]"),
-        (lambda s, t: translate(s, t, torch.ones(2)), r"expected a number or \[5, 2\], got \[2\]"),
+        (
+            lambda s, t: translate(s, t, torch.ones(3)),
+            r"expected a number, \[2\] or \[5, 2\], got \[3\]",
+        ),
         (
             lambda s, t: translate(WeightSpace.mlp([2, 4, 1], bias=False), t[:, :12], 1.0),
             r"the MLP 2-4-1 without biases has no bias b1",
