@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -107,6 +107,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None,
     device: str = "cpu",
+    last: Literal["test", "val"] = "test",
 ) -> Outcome:
     """Train one model; keep the epoch that is best on validation networks.
 
@@ -120,6 +121,8 @@ def train(
         checkpoints: where to resume from and save to; None to do neither.
         on_epoch: called on the first worker after each epoch (from 1) with its record.
         device: of the model and batches.
+        last: the split on which the best epoch is evaluated at the end, as the outcome's ``test``;
+            a search, which must not see the test split, says ``"val"``.
 
     Raises:
         ConfigError: an augmentation or model that these networks or the task do not admit, or more
@@ -129,7 +132,7 @@ def train(
     task, (rank, workers) = data.task, worker()
     task.check_augmentation(settings.augment)
     settings.augment.check(data.space, data.w0, data.activation)
-    check_workers(workers, min(settings.batch_size, len(data.rows["train"])))
+    check_workers(workers, settings.batch_size, len(data.rows["train"]))
     torch.manual_seed(seed)
     model = task.build(network, data)
     cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
@@ -166,6 +169,7 @@ def train(
             optimizer.zero_grad()
             (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
             optimizer.step()
+            used = float(schedule.get_last_lr()[0])
             schedule.step()
             loss_sum += loss.detach() * len(rows)
         seconds = time.perf_counter() - started
@@ -181,7 +185,7 @@ def train(
             {
                 "train_loss": train_loss,
                 **{f"val_{name}": value for name, value in score.items()},
-                "learning_rate": float(schedule.get_last_lr()[0]),
+                "learning_rate": used,
                 "seconds": seconds,
                 "networks_per_second": networks / seconds,
             }
@@ -201,7 +205,7 @@ def train(
             on_epoch(epoch, history[-1])
 
     model.load_state_dict(best["model"])
-    test, predictions = evaluate(model, data, "test", device)
+    test, predictions = evaluate(model, data, last, device)
     return Outcome(model.cpu().eval(), best["epoch"], history, test, predictions)
 
 
@@ -242,12 +246,13 @@ def merit(task: Task, score: dict[str, float]) -> tuple[float, float]:
     return task.main.merit(score[task.main.name]), -score["loss"]
 
 
-def check_workers(workers: int, networks: int) -> None:
+def check_workers(workers: int, batch_size: int, networks: int) -> None:
     """Raise `ConfigError` where a worker would have no network of a full batch."""
-    if workers > networks:
+    if workers > min(batch_size, networks):
         raise ConfigError(
-            f"--workers-per-model: got {workers}, but a batch has {networks} network(s), which "
-            "cannot be shared by so many; use fewer workers or a larger training.batch_size"
+            f"--workers-per-model: got {workers}, but a batch has {min(batch_size, networks)} "
+            f"network(s) (training.batch_size {batch_size}, {networks} training networks), which "
+            "cannot be shared by so many; use fewer workers"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -171,11 +172,20 @@ def zoo_at(store: Store, folder: str) -> ZooReader:
 
 def run_locally(store: Store, jobs: list[Job], tracking: Tracking, tell: Tell) -> None:
     """One job after another in this process, resuming from files; needs no Ray."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    for job in jobs:
-        place = FileCheckpoints(store, f"{CHECKPOINTS}/local-{job.hash8}.pt", job)
-        run_job(store, job, tracking, place, tell, device)
-        store.remove(place.path)
+    device, threads = "cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads()
+    use_threads()
+    try:
+        for job in jobs:
+            place = FileCheckpoints(store, f"{CHECKPOINTS}/local-{job.hash8}.pt", job)
+            run_job(store, job, tracking, place, tell, device)
+            store.remove(place.path)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def use_threads() -> None:
+    """Let torch use ``OMP_NUM_THREADS`` threads, or one: the digits of a sum depend on how many."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 class FileCheckpoints:

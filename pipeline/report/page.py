@@ -48,7 +48,7 @@ def page(run: Run, found: list[Row], answered: Answered, console: Console) -> st
     parts.append(section("Health of the zoo", _health(run, console)))
     parts.append(section("Config", f"<pre>{escape(run.text.rstrip())}</pre>"))
     parts.append(section("How to reproduce", _reproduce(run, job)))
-    name = f"{run.config.name}: {task.main.title} from weights alone"
+    name = f"{run.config.name}: {task.main.title}"
     return document(name, f"{run.config.name}, a report", "report", parts)
 
 

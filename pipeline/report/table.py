@@ -56,7 +56,7 @@ def title(run: Run) -> str:
     what = f"{main.title} in {main.unit}" if main.unit else main.title
     arrow = "" if main.greater else " (less is better)"
     return (
-        f"{run.config.name}: {what}{arrow}, from weights alone, mean ± std over seeds\n"
+        f"{run.config.name}: {what}{arrow}, mean ± std over seeds\n"
         f"{zoo.members:,} networks of {zoo.signals:,} signals, {zoo.views} each"
     )
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
 from training.data import AT_ONCE, Preparation, WeightData, check_memory, load, prepare
-from training.tasks import Regress
+from training.models import MlpNetwork
+from training.tasks import Classify, Regress, Retrieve, Task
 from zoo_gen import ConfigError, Store, TrainingError, ZooReader
 from zoo_gen.memory import bytes_of_batches, bytes_of_theta
 
@@ -92,8 +93,18 @@ def test_a_missing_column_is_named_with_those_that_are_there(zoo: ZooReader) -> 
 
 
 def test_one_class_is_refused(zoo: ZooReader) -> None:
-    with pytest.raises(TrainingError, match="has one class"):
+    with pytest.raises(TrainingError, match="training networks are all of class 3"):
         load(Altered(zoo, label=lambda c: c["label"] * 0 + 3))
+
+
+@pytest.mark.parametrize("task", [Classify(), Retrieve()])
+def test_first_networks_of_one_class_are_refused(zoo: ZooReader, task: Task) -> None:
+    def label(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return np.where(np.arange(len(columns["member"])) < 30, 0, 1)
+
+    few = load(Altered(zoo, label=label), task).only(5)
+    with pytest.raises(TrainingError, match="train_on: the 5 training networks are all of class 0"):
+        task.build(MlpNetwork(hidden=(4,)), few)
 
 
 def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 
 import ray
 import ray.train
-import torch
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -27,7 +26,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from training import loop, results
 from training.loop import State
 from training.results import Job
-from training.run import CHECKPOINTS, OtherWorkerFailed, Tell, decode_state, encode_state, run_job
+from training.run import (
+    CHECKPOINTS,
+    OtherWorkerFailed,
+    Tell,
+    decode_state,
+    encode_state,
+    run_job,
+    use_threads,
+)
 from training.tracking import Tracking
 from zoo_gen import DwszooError, EngineError, Store
 from zoo_gen.ray_engine import POLL_SECONDS, Meter, forwarded, repeat
@@ -191,7 +198,7 @@ def _work(config: dict[str, Any]) -> None:
     lane: Lane = config["lane"]
     rank, _ = loop.worker()
     device = str(ray.train.torch.get_device())
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    use_threads()
 
     def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
         lane.meter.tell.remote(job.hash8, (epoch, record))

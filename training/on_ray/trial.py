@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import ray
 import ray.train
-import torch
 from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -124,7 +123,7 @@ def _train(
     taken: bytes | None,
     device: str,
 ) -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    run.use_threads()
     data, _ = run.job_data(bench.store, work.job)
     teller = Teller(bench.objective, work.job.training.epochs, bench.population, send)
     kept = TrialCheckpoints(bench.store, place, work.job, teller, taken, bench.population)

@@ -67,7 +67,14 @@ class Metric:
         """Mean and sample standard deviation, without the unit; the mean alone of one value."""
         shown = [self.scaled(v) for v in values]
         mean = f"{statistics.mean(shown):.{self.digits}f}"
-        return f"{mean} ± {statistics.stdev(shown):.{self.digits}f}" if len(shown) > 1 else mean
+        return f"{mean} ± {deviation(shown):.{self.digits}f}" if len(shown) > 1 else mean
+
+
+def deviation(values: list[float]) -> float:
+    """Sample standard deviation: 0 of one value, NaN where one of several is not finite."""
+    if len(values) > 1 and not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 @dataclass(frozen=True)

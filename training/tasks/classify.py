@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from zoo_gen import TrainingError
 
 if TYPE_CHECKING:
     from training.data import WeightData
+    from training.models import Network
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,21 @@ class Classify(Task):
     def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
         """Classes, int64 ``[n]``."""
         target = whole_numbers(where, self.column, columns)
-        if len(known := torch.unique(target[rows["train"]])) < 2:
-            raise TrainingError(
-                f"{where}: the training split has one class ({int(known[0])}); use more signals"
-            )
+        known = classes_of(where, target[rows["train"]])
         if strangers := sorted(set(target.tolist()) - set(known.tolist())):
             raise TrainingError(
                 f"{where}: the training split has no network of class {strangers}; use more signals"
             )
         return Targets(target, int(target.max()) + 1)
+
+    def blank_targets(self, networks: int) -> Tensor:
+        """Two classes in turn, so that a model can be built."""
+        return torch.arange(networks) % 2
+
+    def build(self, network: Network, data: WeightData) -> nn.Module:
+        """The network, if those of ``train_on`` are of several classes, as `targets` has told."""
+        classes_of("train_on", data.target[data.rows["train"]])
+        return super().build(network, data)
 
     def output(self, data: WeightData) -> Output:
         """A logit for each number up to the greatest class; one that is no class has no name."""
@@ -77,6 +84,20 @@ class Classify(Task):
     def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
         """Classes, int64 ``[n]``."""
         return answers[split].argmax(1)
+
+
+def classes_of(where: str, target: Tensor) -> Tensor:
+    """The classes of training networks, in order.
+
+    Raises:
+        TrainingError: there is one alone.
+    """
+    if len(known := torch.unique(target)) < 2:
+        raise TrainingError(
+            f"{where}: the {len(target)} training networks are all of class {int(known[0])}; use "
+            "more networks, or a source of several classes"
+        )
+    return cast(Tensor, known)
 
 
 def whole_numbers(where: str, column: str, columns: Columns) -> Tensor:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from training.tasks.base import Answers, Metric
+import torch
+from torch import Tensor
+
+from training.tasks.base import Answers, Columns, Metric, Targets
 from training.tasks.regress import Values
+from zoo_gen import TrainingError
 
 if TYPE_CHECKING:
     from training.data import WeightData
@@ -39,6 +43,17 @@ class PredictAccuracy(Values):
             Metric("tau", "Kendall's tau", greater=True, digits=4, best=1.0),
             Metric("mse", "MSE", greater=False, digits=5, best=0.0),
         )
+
+    def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
+        """Accuracies, float32 ``[n, 1]``; in no split all the same, where R² is not defined."""
+        found = super().targets(where, columns, rows)
+        for split in ("val", "test"):
+            if len(torch.unique(found.values[rows[split]])) < 2:
+                raise TrainingError(
+                    f"{where}: {self.column} has one value in the {split} split, where R² is then "
+                    "not defined; use more networks"
+                )
+        return found
 
     def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
         """As of any values, and Kendall's tau (b: equal accuracies are no order)."""

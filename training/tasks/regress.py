@@ -26,13 +26,18 @@ class Values(Task):
 
     def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
         """Float32 ``[n, columns]``."""
+        with np.errstate(over="ignore"):  # what single precision cannot hold is told below
+            columns = {
+                name: x.astype(np.float32) if (x := columns[name]).dtype.kind in "iuf" else x
+                for name in self.needs
+            }
         if bad := finite(columns, self.needs):
             told = ", ".join(f"{name!r} for {n}" for name, n in bad.items())
             raise TrainingError(
-                f"{where}: a number is missing or not finite in column {told} of "
+                f"{where}: a number is missing, not finite or above 3e38 in column {told} of "
                 f"{len(columns[self.needs[0]])} networks; every network needs one"
             )
-        values = np.stack([columns[name].astype(np.float32) for name in self.needs], 1)
+        values = np.stack([columns[name] for name in self.needs], 1)
         target = torch.from_numpy(values)
         self.check_spread(where, target[rows["train"]])
         return Targets(target)

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from training.augmentation import Augmentation
 from training.models import Network, check_positive
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from training.tasks.classify import Classify
+from training.tasks.classify import Classify, classes_of
 from training.tasks.contrast import check_views, two_views
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Retrieve(Task):
         """Classes, int64 ``[n]``."""
         return Classify(column=self.column).targets(where, columns, rows)
 
+    def blank_targets(self, networks: int) -> Tensor:
+        """Two classes in turn, so that a model can be built."""
+        return Classify().blank_targets(networks)
+
     def output(self, data: WeightData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
@@ -74,6 +78,7 @@ class Retrieve(Task):
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network alone: an embedding has no unit."""
         check_views(self.views, data)
+        classes_of("train_on", data.target[data.rows["train"]])
         return super().build(network, data)
 
     def batch(

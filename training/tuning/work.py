@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -129,16 +129,7 @@ def train_trial(
     Raises:
         DwszooError: what the loop raises.
     """
-    blind = without_test(data)
-    loop.train(job.network, blind, job.training, job.seed, checkpoints, device=device)
-
-
-def without_test(data: WeightData) -> WeightData:
-    """The same networks, but for those of the test split: their place is taken by validation ones.
-
-    So the loop, which ends with the test split, learns nothing of it, and neither does the search.
-    """
-    return replace(data, rows={**data.rows, "test": data.rows["val"]})
+    loop.train(job.network, data, job.training, job.seed, checkpoints, device=device, last="val")
 
 
 def with_settings(state: State, training: Training) -> State:

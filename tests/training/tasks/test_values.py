@@ -89,13 +89,14 @@ def test_columns_of_any_unit_weigh_the_same_in_the_loss() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, "not finite in column 'large' for 1 of 420 networks"),
-        (np.inf, "not finite in column 'large' for 1 of 420 networks"),
+        (np.nan, "not finite or above 3e38 in column 'large' for 1 of 420 networks"),
+        (np.inf, "not finite or above 3e38 in column 'large' for 1 of 420 networks"),
+        (1e39, "not finite or above 3e38 in column 'large' for 1 of 420 networks"),
     ],
 )
 def test_targets_that_are_not_finite_are_counted(value: float, message: str) -> None:
     values = columns()
-    values["large"] = np.where(np.arange(420) == 7, value, values["large"])
+    values["large"] = np.where(np.arange(420) == 7, value, values["large"].astype(float))
     with pytest.raises(TrainingError, match=message):
         data_of(TWO, values)
 
@@ -147,6 +148,19 @@ def test_fewer_networks_are_the_first_ones_and_the_other_splits_stay() -> None:
         data.only(301)
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_accuracies_of_one_value_are_refused_in_every_split(split: str) -> None:
+    data = data_of(TWO, columns())
+    accuracy = np.linspace(0, 1, 420)
+    accuracy[data.rows[split].numpy()] = 0.5
+    with pytest.raises(TrainingError, match=f"test_accuracy has one value in the {split} split"):
+        data_of(PredictAccuracy(), {"test_accuracy": accuracy})
+
+
+def test_a_seed_whose_metric_is_not_known_does_not_hide_the_others() -> None:
+    assert TWO.main.text([1.0, float("nan")]) == "nan ± nan"
+
+
 def test_the_best_epoch_has_the_least_error() -> None:
     data = data_of(TWO, columns())
     settings = Training(epochs=6, batch_size=50, learning_rate=0.03)
@@ -162,5 +176,6 @@ def test_a_metric_that_is_not_known_is_the_worst() -> None:
 def test_more_workers_than_networks_in_a_batch_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(loop, "worker", lambda: (0, 8))
     data = replace(data_of(TWO, columns()))
-    with pytest.raises(ValueError, match=r"--workers-per-model: got 8, but a batch has 4 network"):
+    expected = r"a batch has 4 network\(s\) \(training.batch_size 4, \d+ training networks\)"
+    with pytest.raises(ValueError, match=f"--workers-per-model: got 8, but {expected}"):
         loop.train(MlpNetwork(hidden=(8,)), data, Training(batch_size=4), 0)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from training import loop
 from training.data import WeightData
 from training.loop import State
 from training.results import Job
 from training.run import encode_state
-from training.tuning.work import TrialCheckpoints, train_trial, with_settings, without_test
+from training.tuning.work import TrialCheckpoints, train_trial, with_settings
 from zoo_gen import Store
 
 
@@ -60,9 +61,18 @@ def test_a_trial_learns_nothing_of_test_data(data: WeightData, job: Any, store: 
     assert values(poisoned) == values(plain)
 
 
-def test_the_test_split_is_out_of_sight(data: WeightData) -> None:
-    seen = torch.cat(list(without_test(data).rows.values()))
-    assert not set(seen.tolist()) & set(data.rows["test"].tolist())
+def test_a_trial_evaluates_validation_networks_alone(
+    data: WeightData, job: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated, evaluate = [], loop.evaluate
+
+    def noted(model: Any, data: WeightData, split: str, device: str) -> Any:
+        evaluated.append(split)
+        return evaluate(model, data, split, device)
+
+    monkeypatch.setattr(loop, "evaluate", noted)
+    train_trial(job(), data, kept(store, job(), Heard()))
+    assert set(evaluated) == {"val"}
 
 
 def test_an_interrupted_trial_ends_as_if_it_had_not_been(
