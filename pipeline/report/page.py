@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from html import escape
 
 import numpy as np
@@ -15,13 +14,13 @@ from pipeline.pages.frame import cards, document, section, table, verdict
 from pipeline.pages.sheet import Sheet
 from pipeline.progress import Bar
 from pipeline.report.examples import MOST_CLASSES, Answered, Counts, targets_of
+from pipeline.report.provenance import facts, runs
 from pipeline.report.rows import Row, best_of
 from pipeline.report.table import cells, title
 from pipeline.steps import Run
 from training import results
 from training.results import Job
 from training.run import zoo_at
-from training.tracking.tags import run_tags
 from zoo_gen.health import examine
 from zoo_gen.verdict import findings
 
@@ -47,7 +46,7 @@ def page(run: Run, found: list[Row], answered: Answered, console: Console) -> st
         parts.append(section(f"Examples: {heading}", shown))
     parts.append(section("Health of the zoo", _health(run, console)))
     parts.append(section("Config", f"<pre>{escape(run.text.rstrip())}</pre>"))
-    parts.append(section("How to reproduce", _reproduce(run, job)))
+    parts.append(section("How to reproduce", _reproduce(run, found, job)))
     name = f"{run.config.name}: {task.main.title}"
     return document(name, f"{run.config.name}, a report", "report", parts)
 
@@ -152,24 +151,8 @@ def _health(run: Run, console: Console) -> str:
     )
 
 
-def _reproduce(run: Run, job: Job) -> str:
-    tags = run_tags()
-    versions = {k.removeprefix("version."): v for k, v in tags.items() if "version." in k}
-    limit = f" --limit {run.config.limit}" if run.config.limit else ""
-    facts = [
-        ["command", f"dwszoo run {run.config.name}.yaml{limit}"],
-        [
-            "config",
-            "the one above, saved as a file of that name; it holds every change made by --set",
-        ],
-        ["zoo", f"{run.facts.name}-{run.facts.hash8}"],
-        ["code", tags.get("mlflow.source.git.commit", "an installed package")],
-        ["versions", ", ".join(f"{name} {value}" for name, value in versions.items())],
-        ["machine", f"{platform.system()} {platform.machine()}"],
-        ["seeds", ", ".join(map(str, run.config.seeds))],
-        ["MLflow", f"experiment {run.config.name}, run {run.tracking.parent}"],
-        ["model shown", f"{job.title}: {job.folder}"],
-    ]
-    if tags.get("mlflow.source.git.dirty") == "true":
-        facts[3][1] += ", with changes that are not committed"
-    return table(Sheet("reproduce", None, facts))
+def _reproduce(run: Run, found: list[Row], job: Job) -> str:
+    told = [*facts(run, found), ["model shown", f"{job.title}: {job.folder}"]]
+    return table(Sheet("reproduce", None, told)) + table(
+        Sheet("runs", ["model", "runs in MLflow"], runs(found))
+    )

@@ -26,6 +26,7 @@ class Row:
         parameters: of the model.
         networks_per_second: mean over the training, of its workers together.
         curves: per seed, (epoch, main metric on validation networks).
+        runs: ids of the seeds' runs in MLflow.
         published: a result of others, as text.
     """
 
@@ -36,6 +37,7 @@ class Row:
     parameters: int
     networks_per_second: float
     curves: list[list[tuple[int, float]]]
+    runs: list[str]
     published: str = ""
 
     @property
@@ -73,6 +75,7 @@ def rows(run: Run) -> list[Row]:
                 int(metrics[0]["parameters"]),
                 statistics.mean(values["mean_networks_per_second"] for values in metrics),
                 [tracking.curve(child, f"val_{task.main.name}") for child in ids],
+                ids,
                 run.config.models[key[0]].published,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from pipeline.report.plots import against_networks, bars, curves
+from pipeline.report.provenance import facts, runs
 from pipeline.report.rows import Row
 from pipeline.report.task_pictures import task_pictures
 from pipeline.steps import Run
@@ -74,7 +75,11 @@ def write(run: Run, found: list[Row]) -> str:
     lines += ["| " + " | ".join(line.values()) + " |" for line in told]
     for name, (caption, _) in drawn.items():
         lines += ["", f"![{caption}]({name})"]
-    lines += ["", f"Zoo: `{run.zoo_url}`", "", "```yaml", run.text.rstrip(), "```", ""]
+    lines += ["", f"Zoo: `{run.zoo_url}`", "", "## How to reproduce", "", "| what | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in facts(run, found)]
+    lines += ["", "| model | its runs in MLflow, by seed |", "|---|---|"]
+    lines += [f"| {name} | {ids} |" for name, ids in runs(found)]
+    lines += ["", "```yaml", run.text.rstrip(), "```", ""]
     files = {name: data for name, (_, data) in drawn.items()}
     for name, data in {"report.md": "\n".join(lines).encode(), **files}.items():
         store.publish(f"{folder}/{name}", data)

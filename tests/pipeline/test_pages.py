@@ -224,6 +224,18 @@ def test_a_report_shows_what_was_told_right_and_wrong(pages: dict[str, Path]) ->
     assert len(remarks) > shown > 0
 
 
+def test_a_report_names_the_run_of_each_training(reported: Path, pages: dict[str, Path]) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{reported}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    children = client.search_runs([experiment.experiment_id], "tags.seed != ''")
+    assert children
+    (markdown,) = reported.glob("reports/*/report.md")
+    for text in (markdown.read_text(), pages["report"].read_text()):
+        assert all(child.info.run_id in text for child in children)
+
+
 def test_a_report_is_attached_to_the_parent_run(reported: Path) -> None:
     from mlflow import MlflowClient
 

@@ -59,7 +59,7 @@ def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPa
 def test_the_best_is_never_one_that_is_no_number(task: Task, good: float, bad: float) -> None:
     jobs = jobs_of("abc")
     scores = {"a": [NAN, good], "b": [bad, bad], "c": [bad, good]}
-    found = [Row(m, None, {}, values, 1, 1.0, []) for m, values in scores.items()]
+    found = [Row(m, None, {}, values, 1, 1.0, [], []) for m, values in scores.items()]
     row, job = best_of(run_of(task, *jobs), found)
     assert (row.model, job.model, job.seed) == ("c", "c", 1)
     assert best_of(run_of(task, *jobs), found[:1])[1].seed == 1
@@ -67,7 +67,7 @@ def test_the_best_is_never_one_that_is_no_number(task: Task, good: float, bad: f
 
 def test_what_has_learned_nothing_is_no_best_model() -> None:
     jobs = jobs_of("ab", yardsticks="a")
-    found = [Row(m, None, {}, [value] * 2, 1, 1.0, []) for m, value in (("a", 0.9), ("b", 0.5))]
+    found = [Row(m, None, {}, [value] * 2, 1, 1.0, [], []) for m, value in (("a", 0.9), ("b", 0.5))]
     assert best_of(run_of(Classify(), *jobs), found)[0].model == "b"
     assert best_of(run_of(Classify(), *jobs), found[:1])[0].model == "a"
 

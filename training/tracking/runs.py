@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,13 @@ class Tracking:
         with told(self.uri):
             found: dict[str, float] = client_of(self.uri).get_run(run).data.metrics
             return found
+
+    def origin(self, run: str) -> tuple[str, dict[str, str]]:
+        """The day on which a run began, YYYY-MM-DD, and its tags: code, versions, host."""
+        with told(self.uri):
+            found = client_of(self.uri).get_run(run)
+            began = datetime.fromtimestamp(found.info.start_time / 1000)
+            return f"{began:%Y-%m-%d}", dict(found.data.tags)
 
     def curve(self, run: str, metric: str) -> list[tuple[int, float]]:
         """(epoch, value) of one metric of a run."""
