@@ -3,7 +3,7 @@
 # make lint    format, lint and types alone
 # make docs    the documentation, into site/index.html; a broken link or an undocumented name fails
 # make notebooks   run the notebooks and save them with their outputs
-# make bench   the measurements that the README quotes
+# make bench   the measurement of fitting; benchmarks/ has the others that the README quotes
 # make mlflow-server   an MLflow server on port 5000, its runs in PostgreSQL (PORT=, DATA=)
 #
 # A machine with a GPU: install its torch into .venv first, then `make CONSTRAINTS= setup`.
@@ -44,7 +44,7 @@ mlflow-server: $(SETUP)
 setup: $(SETUP)
 
 $(SETUP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" && command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: try make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is needed: try make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "set-up 1/3: a Python environment in .venv" && $(PYTHON) -m venv .venv; }
 	@echo "set-up 2/3: torch (0.2 GB to download; several GB where the package index brings its CUDA build)"
 	@$(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS) torch

@@ -126,7 +126,7 @@ class Health:
             if row < len(part):
                 return start + row
             row -= len(part)
-        raise IndexError(row)
+        raise AssertionError(f"row {row} is of no shard")
 
 
 def examine(zoo: ZooReader, progress: Callable[[int], None] = lambda done: None) -> Health:

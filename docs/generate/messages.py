@@ -13,7 +13,7 @@ from zoo_gen import errors
 ROOT = Path(__file__).parents[2]
 GAP = "…"  # what differs from one time to the next
 OURS = {name for name in vars(errors) if name.endswith(("Error", "CorruptShard"))}
-RAISED = OURS | {"UsageError", "Detached", "BadFile", "CannotServe", "Finding"}
+RAISED = OURS | {"IndexError", "UsageError", "Detached", "BadFile", "CannotServe", "Finding"}
 WHERE = {"dws": {"ValueError"}, "zoo_gen": RAISED, "training": RAISED, "pipeline": RAISED}
 WORDED = {"pipeline/messages.py": "explain"}  # a function that words errors for others
 
