@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pipeline import __version__
 
@@ -18,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("dws", "zoo_gen", "training", "pipeline")
 FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt")
 MODELS = "models={mlp: {network: {kind: mlp, hidden: [8]}, training: {epochs: 1}}}"
+BROUGHT_BY = {"botocore": "boto3", "fsspec": "s3fs", "pydantic_core": "pydantic", "triton": "torch"}
+FOR_USERS = ("", "meshes", "postgres")  # extras
 TINY = ("--engine", "local", "--limit", "40", "--set", "zoo.views=1", "--set", MODELS)
 
 
@@ -85,16 +92,16 @@ def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) ->
     place.mkdir()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (site,) = venv.glob("lib/python*/site-packages")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+    # without what it requires, which the next test asks for and this environment has
+    pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet"]
+    subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True)
     # the libraries of this environment, and not this checkout, which its .pth files would add
     libraries = [path for path in sys.path if path.endswith("site-packages")]
     (site / "libraries.pth").write_text("\n".join(libraries))
-    script = "import sys; from pipeline.cli import main; sys.argv[0] = 'dwszoo'; main()"
 
     def dwszoo(*words: str) -> str:
         ran = subprocess.run(
-            [venv / "bin" / "python", "-c", script, *words],
+            [venv / "bin" / "dwszoo", *words],
             cwd=place,
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             capture_output=True,
@@ -107,3 +114,33 @@ def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) ->
     assert dwszoo("--version") == f"dwszoo, version {__version__}\n"
     assert "│ mlp" in dwszoo("run", "digits", *TINY)
     assert (place / "dwszoo-data").is_dir()
+
+
+def test_a_wheel_requires_what_it_imports(wheel: Path) -> None:
+    """Each outside module that is imported is of a package that the wheel names."""
+    (metadata,) = (v for n, v in contents(wheel).items() if n.endswith(".dist-info/METADATA"))
+    told = [Requirement(v) for k, v in message_from_bytes(metadata).items() if k == "Requires-Dist"]
+    required = {
+        canonicalize_name(one.name)
+        for one in told
+        if not one.marker or any(one.marker.evaluate({"extra": extra}) for extra in FOR_USERS)
+    }
+    owners = packages_distributions()
+    missing = []
+    for name in imported():
+        owned_by = [BROUGHT_BY[name]] if name in BROUGHT_BY else owners.get(name, [name])
+        if not required & {canonicalize_name(owner) for owner in owned_by}:
+            missing.append(name)
+    assert missing == []
+
+
+def imported() -> set[str]:
+    """Top names of all modules that our packages import, ours left out."""
+    names: set[str] = set()
+    for file in (f for package in PACKAGES for f in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - set(PACKAGES) - set(sys.stdlib_module_names)
