@@ -32,7 +32,7 @@ from training.data import WeightData, load, prepare
 from training.loop import Training
 from training.models import DwsNetwork
 from training.tasks import Classify
-from zoo_gen import Fit, Recipe, open_zoo
+from zoo_gen import DwszooError, Fit, Recipe, open_zoo
 from zoo_gen.fit import fit_networks
 from zoo_gen.fit_settings import Fitting
 from zoo_gen.recipe import SPLITS
@@ -123,6 +123,14 @@ def main() -> None:
     parser.add_argument("--fitting", default="auto", choices=["auto", "fused", "compiled", "eager"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    try:
+        tell(options, parser)
+    except DwszooError as error:
+        parser.error(str(error))
+
+
+def tell(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """The table of what was asked for."""
     torch.set_float32_matmul_precision("high")
 
     started = time.perf_counter()

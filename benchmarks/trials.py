@@ -20,7 +20,7 @@ import torch
 from pipeline.config import load as load_config
 from training.data import load, prepare
 from training.loop import train
-from zoo_gen import open_zoo
+from zoo_gen import DwszooError, open_zoo
 
 TRIALS = Path(__file__).parent / "results" / "tasks" / "trials.csv"
 
@@ -48,6 +48,14 @@ def main() -> None:
     )
     print("| model | network | training | networks | seed | metric | then | now | s |")
     print("|---|---|---|---|---|---|---|---|---|")
+    try:
+        tell(rows, options)
+    except DwszooError as error:
+        parser.error(str(error))
+
+
+def tell(rows: list[dict[str, str]], options: argparse.Namespace) -> None:
+    """A line for each of these trials, as it ends."""
     for row in rows:
         start = time.perf_counter()
         words = [row[key] for key in ("model", "network", "training", "networks", "seed", "metric")]
