@@ -97,8 +97,8 @@ def test_what_is_drawn_is_read() -> None:
     assert config.zoo.fit.optimizer == Draw(choice=("adam", "sgd", "rmsprop"))
 
 
-def test_the_digits_zoo_keeps_its_hash_without_a_kind(tmp_path: Path) -> None:
-    for changes in ((), ("zoo.fit.kind=siren",)):
+def test_the_digits_zoo_keeps_its_hash_without_a_kind_and_with_other_seeds(tmp_path: Path) -> None:
+    for changes in ((), ("zoo.fit.kind=siren",), ("seeds=[5, 6]",)):  # of models, never of a split
         config, text = load("digits", changes)
         assert Run(config, text, Workplace(Store(str(tmp_path)))).recipe.hash8 == "5a669238"
 
