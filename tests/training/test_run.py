@@ -1,13 +1,16 @@
-"""Jobs in this process: what their numbers depend on."""
+"""Jobs in this process: what their numbers depend on, and the checkpoints that they take."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from training.run import run_locally
+from training.run import FileCheckpoints, run_locally
+from training.tasks import Retrieve
 from training.tracking import Tracking
 from zoo_gen import Store
 
@@ -40,3 +43,26 @@ def test_threads_are_those_of_rays_workers(
     run_locally(root, [one], tracking, lambda *_: seen.append(torch.get_num_threads()))
     assert set(seen) == {used}
     assert torch.get_num_threads() == 2
+
+
+def test_checkpoint_files_of_another_job_are_ignored(job, tmp_path: Path) -> None:
+    a, b, store = job(), job(seed=1), Store(str(tmp_path))
+    FileCheckpoints(store, "c.pt", a).save({"history": []})
+    assert FileCheckpoints(store, "c.pt", a).load() == {"history": []}
+    assert FileCheckpoints(store, "c.pt", b).load() is None
+
+
+def test_a_damaged_checkpoint_is_ignored(job, tmp_path: Path) -> None:
+    place, file = FileCheckpoints(Store(str(tmp_path)), "c.pt", job()), tmp_path / "c.pt"
+    place.save({"history": []})
+    whole = file.read_bytes()
+    for content in (b"", b"hello", whole[:100], whole[:200] + b"xxxx" + whole[204:]):
+        file.write_bytes(content)
+        assert place.load() in (None, {"history": []})
+
+
+def test_checkpoints_of_another_task_are_ignored(job, tmp_path: Path) -> None:
+    a, store = job(), Store(str(tmp_path))
+    b = replace(a, task=Retrieve())
+    FileCheckpoints(store, "c.pt", a).save({"history": []})
+    assert FileCheckpoints(store, "c.pt", b).load() is None
