@@ -123,20 +123,20 @@ def main() -> None:
     parser.add_argument("--fitting", default="auto", choices=["auto", "fused", "compiled", "eager"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    if options.zoo and options.limit is not None:
+        parser.error("--limit is of --mnist; a zoo is taken as it is")
     try:
-        tell(options, parser)
+        tell(options)
     except DwszooError as error:
         parser.error(str(error))
 
 
-def tell(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def tell(options: argparse.Namespace) -> None:
     """The table of what was asked for."""
     torch.set_float32_matmul_precision("high")
 
     started = time.perf_counter()
     if options.zoo:
-        if options.limit is not None:
-            parser.error("--limit is of --mnist; a zoo is taken as it is")
         data, made = load(open_zoo(options.zoo)), f"of {options.zoo.name}"
     else:
         data, made = fitted(options.mnist, options.limit, options.fitting)

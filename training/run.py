@@ -184,8 +184,12 @@ def run_locally(store: Store, jobs: list[Job], tracking: Tracking, tell: Tell) -
 
 
 def use_threads() -> None:
-    """Let torch use ``OMP_NUM_THREADS`` threads, or one: the digits of a sum depend on how many."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    """Let torch use ``OMP_NUM_THREADS`` threads, or one: the digits of a sum depend on how many.
+
+    It may be a list, of which the first is for threads that start no others.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    torch.set_num_threads(int(told) if told.isdecimal() and int(told) else 1)
 
 
 class FileCheckpoints:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.report.rows import Row
 from training.tasks import Metric
-from training.tasks.base import deviation
+from training.tasks.base import sample_deviation
 
 
 def bars(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:
@@ -82,7 +82,7 @@ def against_networks(found: list[Row], metric: Metric) -> bytes:
     for i, model in enumerate(dict.fromkeys(row.model for row in found)):
         rows = [row for row in found if row.model == model and row.networks is not None]
         values = [[metric.scaled(v) for v in row.test[metric.name]] for row in rows]
-        deviations = [deviation(v) for v in values]
+        deviations = [sample_deviation(v) for v in values]
         axes.errorbar(
             [row.networks or 0 for row in rows],
             [statistics.mean(v) for v in values],

@@ -61,6 +61,12 @@ def test_translated_networks_are_the_old_ones_at_shifted_points(widths, seed):
     )
 
 
+def test_one_shift_is_that_of_all_networks():
+    space = WeightSpace.mlp([2, 4, 1])
+    theta, shift = random_theta(space, seed=0), torch.tensor([0.5, -1.0], dtype=torch.float64)
+    assert torch.equal(translate(space, theta, shift), translate(space, theta, shift.expand(5, 2)))
+
+
 @PROPERTY
 @given(widths=widths(), seed=seeds)
 def test_zoomed_networks_are_the_old_ones_at_scaled_points(widths, seed):

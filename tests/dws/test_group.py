@@ -54,6 +54,12 @@ def test_composition_is_associative(batches, d, seed):
     assert_same_element(compose(compose(a, b), c), compose(a, compose(b, c)))
 
 
+def test_elements_of_other_axes_do_not_compose():
+    (g,), (h,) = (elements(WeightSpace.mlp(d), 0, None) for d in ([2, 3, 1], [2, 3, 3, 1]))
+    with pytest.raises(ValueError, match=r"axes \['n1'\] and \['n1', 'n2'\]: give two elements"):
+        compose(g, h)
+
+
 @pytest.mark.parametrize("batch", KINDS.values(), ids=KINDS)
 @PROPERTY
 @given(widths(), seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -137,6 +138,15 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
     assert rates[:100] == sorted(rates[:100])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert rates[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_logged_rate_is_that_of_the_epochs_last_step(data: WeightData, memory) -> None:
+    history = loop.train(NETWORK, data, SETTINGS, 0, memory()).history
+    steps = len(history) * math.ceil(len(data.rows["train"]) / SETTINGS.batch_size)
+    ends = [steps * (epoch + 1) // len(history) - 1 for epoch in range(len(history))]
+    rates = [SETTINGS.learning_rate * loop.rate(step, steps) for step in ends]
+    assert [record["learning_rate"] for record in history] == pytest.approx(rates)
+    assert rates[-1] > 0
 
 
 def test_learning_happens(data: WeightData, memory) -> None:

@@ -24,7 +24,7 @@ def two_threads() -> Any:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("told", "used"), [(None, 1), ("1", 1), ("3", 3)])
+@pytest.mark.parametrize(("told", "used"), [(None, 1), ("", 1), ("1", 1), ("3", 3), ("4,1", 4)])
 def test_threads_are_those_of_rays_workers(
     root: Store,
     job: Any,
@@ -39,7 +39,7 @@ def test_threads_are_those_of_rays_workers(
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", told)
     seen = []
-    one = job(seed=100 + used, epochs=1 + bool(told))
+    one = job(seed=100 + len(told or ""), epochs=1 + used)
     run_locally(root, [one], tracking, lambda *_: seen.append(torch.get_num_threads()))
     assert set(seen) == {used}
     assert torch.get_num_threads() == 2

@@ -67,10 +67,10 @@ class Metric:
         """Mean and sample standard deviation, without the unit; the mean alone of one value."""
         shown = [self.scaled(v) for v in values]
         mean = f"{statistics.mean(shown):.{self.digits}f}"
-        return f"{mean} ± {deviation(shown):.{self.digits}f}" if len(shown) > 1 else mean
+        return f"{mean} ± {sample_deviation(shown):.{self.digits}f}" if len(shown) > 1 else mean
 
 
-def deviation(values: list[float]) -> float:
+def sample_deviation(values: list[float]) -> float:
     """Sample standard deviation: 0 of one value, NaN where one of several is not finite."""
     if len(values) > 1 and not all(map(math.isfinite, values)):
         return math.nan
@@ -162,8 +162,8 @@ class Task(ABC):
         """
 
     def blank_targets(self, networks: int) -> Tensor:
-        """Targets of no meaning, to build a model before there is a zoo."""
-        return torch.zeros(networks, dtype=torch.int64)
+        """Targets of no meaning, to build a model before there is a zoo: 0 and 1 in turn."""
+        return torch.arange(networks) % 2
 
     def check_augmentation(self, augment: Augmentation) -> None:
         """Raise `ConfigError` where what is drawn afresh would make the task's targets wrong."""

@@ -54,10 +54,6 @@ class Classify(Task):
             )
         return Targets(target, int(target.max()) + 1)
 
-    def blank_targets(self, networks: int) -> Tensor:
-        """Two classes in turn, so that a model can be built."""
-        return torch.arange(networks) % 2
-
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """The network, if those of ``train_on`` are of several classes, as `targets` has told."""
         classes_of("train_on", data.target[data.rows["train"]])

@@ -67,10 +67,6 @@ class Retrieve(Task):
         """Classes, int64 ``[n]``."""
         return Classify(column=self.column).targets(where, columns, rows)
 
-    def blank_targets(self, networks: int) -> Tensor:
-        """Two classes in turn, so that a model can be built."""
-        return Classify().blank_targets(networks)
-
     def output(self, data: WeightData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
