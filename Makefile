@@ -7,6 +7,10 @@
 # make mlflow-server   an MLflow server on port 5000, its runs in PostgreSQL (PORT=, DATA=)
 #
 # A machine with a GPU: install its torch into .venv first, then `make CONSTRAINTS= setup`.
+#
+# Ray starts many processes, and each compiles anew what no cache holds: so packages are compiled
+# here (by all cores, where pip takes one), and the caches of our own are written.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONSTRAINTS ?= -c constraints.txt
@@ -50,13 +54,14 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS) torch
 	@echo "set-up 3/3: Ray, MLflow and all other packages (0.6 GB to download, minutes in silence)"
 	@$(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS) --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ .venv/lib || true  # one file of torch is of a newer Python
 	@touch $@
 
 # a durable object store for the tests of faults; its packages would clash with ours
 $(SWIFT): Makefile
 	@echo "set-up: an object store for the tests of faults (20 MB to download)"
 	@test -x .venv/swift/bin/pip || $(BIN)/python -m venv .venv/swift
-	@.venv/swift/bin/python -m pip install --quiet --no-compile swift==2.38.3
+	@.venv/swift/bin/python -m pip install --quiet swift==2.38.3
 	@touch $@
 
 clean:

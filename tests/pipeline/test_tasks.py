@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -44,12 +45,19 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
+def rows_of_results(report: str) -> list[str]:
+    """The lines of a report's first table, its head and the line below that left in."""
+    lines = report.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
+
+
 def test_numbers_are_learned_and_reported(dwszoo, config: Path, tmp_path: Path) -> None:
     code, out, err = dwszoo("run", config, "--root", tmp_path, *LOCAL)
     assert code == 0, err
     assert "sines: MSE (less is better)" in out
     report = next(tmp_path.rglob("report.md")).read_text()
-    head, _, first, second = [x for x in report.splitlines() if x.startswith("|")]
+    head, _, first, second = rows_of_results(report)
     assert head.startswith("| model | test MSE | test R² | validation MSE |")
     assert first.startswith("| dwsnet | ")
     assert first.endswith("| 0.1 (someone 2023) |")
@@ -68,8 +76,8 @@ def test_a_model_is_trained_on_each_number_of_networks(
     code, _, err = dwszoo("run", config, "--root", tmp_path, *LOCAL, "--set", "train_on=[8, 16]")
     assert code == 0, err
     report = next(tmp_path.rglob("report.md")).read_text()
-    rows = [line.split(" | ")[:2] for line in report.splitlines() if line.startswith("| ")]
-    assert rows[1:] == [["| dwsnet", "8"], ["| dwsnet", "16"], ["| mlp", "8"], ["| mlp", "16"]]
+    rows = [line.split(" | ")[:2] for line in rows_of_results(report)[2:]]
+    assert rows == [["| dwsnet", "8"], ["| dwsnet", "16"], ["| mlp", "8"], ["| mlp", "16"]]
     assert next(tmp_path.rglob("networks.png")).read_bytes().startswith(b"\x89PNG")
 
 
