@@ -71,7 +71,7 @@ class Cloud:
         self.process.kill()
         self.process.wait()
         for process in family:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=20)
         shutil.rmtree(self.folder, ignore_errors=True)

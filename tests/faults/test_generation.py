@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -103,11 +104,14 @@ def test_a_killed_driver_takes_its_ray_along_and_the_same_command_continues(
     def only_agents() -> bool:
         nonlocal alive
         _, alive = psutil.wait_procs(alive, timeout=0.2)
-        return {process.name() for process in alive} <= AGENTS
+        with suppress(psutil.NoSuchProcess):  # one more has ended since: look again
+            return {process.name() for process in alive} <= AGENTS
+        return False
 
     until(only_agents, "the end of all but Ray's agents", 20)
     for process in alive:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     before = attempts(traces)
     published = set(shards(store))
     (traces / "go").touch()

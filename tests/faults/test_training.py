@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     _, alive = psutil.wait_procs(family, timeout=5)
     for left in alive:
-        left.kill()
+        with suppress(psutil.NoSuchProcess):
+            left.kill()
     psutil.wait_procs(alive, timeout=20)
 
 
