@@ -26,7 +26,7 @@ demo: $(SETUP)
 	$(BIN)/dwszoo run digits
 
 test: lint $(SWIFT)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 lint: $(SETUP)
 	$(BIN)/ruff format --check .

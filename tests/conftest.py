@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -22,6 +24,34 @@ settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
 DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+OF_PROCESSES = (
+    "tests/faults/",
+    "tests/extending/",
+    "tests/pipeline/submit/",
+    "tests/pipeline/tune/",
+    "tests/pipeline/test_commands.py",
+    "tests/training/on_ray/",
+)
+"""Tests that start Ray and wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With the two workers of `make test`, those `OF_PROCESSES` first: one worker has them all."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(OF_PROCESSES))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Deal those `OF_PROCESSES` to one worker, as they would be in each other's way, and files of
+    the rest to the other. (xdist 3.8's own groups have no effect with pytest 9.2.)
+    """
+
+    class Dealt(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "processes" if nodeid.startswith(OF_PROCESSES) else nodeid.partition("::")[0]
+
+    return Dealt(config, log)
 
 
 @pytest.fixture(scope="session")
