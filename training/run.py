@@ -21,6 +21,7 @@ from training.tasks import Task
 from training.tracking import ChildRun, Tracking
 from training.tracking.models import TrackedModel
 from zoo_gen import DwszooError, Source, StorageError, Store, ZooReader, open_zoo
+from zoo_gen.told_once import tell_once
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
@@ -217,10 +218,22 @@ def encode_state(state: State, job: Job) -> bytes:
     return buffer.getvalue()
 
 
-def decode_state(data: bytes, job: Job) -> State | None:
-    """A training state of this job, or None if the bytes are another's or damaged."""
+def decode_state(data: bytes, job: Job, shared: bool = False) -> State | None:
+    """A training state of this job, or None: it costs the epochs since the start, not the command.
+
+    Args:
+        data: what `encode_state` made.
+        job: whose state is wanted.
+        shared: several jobs use one place in turn, so another's is no surprise.
+    """
     try:
         state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return state if state.pop("job") == job.hash8 else None
+        owner = state.pop("job")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError):
-        return None  # a damaged checkpoint costs the epochs since the start, not the command
+        tell_once(f"{job.title}: its checkpoint is damaged; it begins anew")
+        return None
+    if owner == job.hash8:
+        return state
+    if not shared:
+        tell_once(f"{job.title}: its checkpoint is another training's; it begins anew")
+    return None

@@ -15,7 +15,18 @@ from training.loop import State, Training
 from training.models import DwsNetwork, MlpNetwork
 from training.results import Job
 from training.tracking import Tracking
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader, generate
+from zoo_gen import (
+    Digits,
+    Fit,
+    LocalEngine,
+    Recipe,
+    Split,
+    Store,
+    Zoo,
+    ZooReader,
+    generate,
+    told_once,
+)
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
 ZOO = Zoo(FIT, Split(70, 15, 15), views=2, rows_per_shard=64)
@@ -84,3 +95,12 @@ class Memory:
 @pytest.fixture
 def memory() -> type[Memory]:
     return Memory
+
+
+@pytest.fixture
+def said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Callable[[], list[str]]:
+    """What was told so far, by a process that has told nothing before."""
+    monkeypatch.setattr(told_once, "_told", set())
+    return lambda: [record.getMessage() for record in caplog.records]

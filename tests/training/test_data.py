@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
@@ -95,6 +96,22 @@ def test_a_missing_column_is_named_with_those_that_are_there(zoo: ZooReader) -> 
 def test_one_class_is_refused(zoo: ZooReader) -> None:
     with pytest.raises(TrainingError, match="training networks are all of class 3"):
         load(Altered(zoo, label=lambda c: c["label"] * 0 + 3))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("task", [Classify(), Retrieve()])
+def test_a_split_of_one_class_that_judges_is_told_of(
+    zoo: ZooReader, task: Task, split: str, said: Callable[[], list[str]]
+) -> None:
+    load(zoo, task)
+    assert not said()
+
+    def label(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return np.where(columns["split"] == split, 3, columns["label"])
+
+    load(Altered(zoo, label=label), task)
+    (line,) = said()
+    assert f"networks of the {split} split are all of class 3: accuracy there" in line
 
 
 @pytest.mark.parametrize("task", [Classify(), Retrieve()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from training.run import FileCheckpoints, run_locally
 from training.tasks import Retrieve
 from training.tracking import Tracking
 from zoo_gen import Store
+
+Said = Callable[[], list[str]]
 
 
 @pytest.fixture
@@ -45,24 +48,31 @@ def test_threads_are_those_of_rays_workers(
     assert torch.get_num_threads() == 2
 
 
-def test_checkpoint_files_of_another_job_are_ignored(job, tmp_path: Path) -> None:
+def test_checkpoint_files_of_another_job_are_told_of(job, tmp_path: Path, said: Said) -> None:
     a, b, store = job(), job(seed=1), Store(str(tmp_path))
     FileCheckpoints(store, "c.pt", a).save({"history": []})
     assert FileCheckpoints(store, "c.pt", a).load() == {"history": []}
+    assert not said()
     assert FileCheckpoints(store, "c.pt", b).load() is None
+    assert said() == [f"{b.title}: its checkpoint is another training's; it begins anew"]
 
 
-def test_a_damaged_checkpoint_is_ignored(job, tmp_path: Path) -> None:
-    place, file = FileCheckpoints(Store(str(tmp_path)), "c.pt", job()), tmp_path / "c.pt"
+def test_a_damaged_checkpoint_is_told_of(job, tmp_path: Path, said: Said) -> None:
+    one = job()
+    place, file = FileCheckpoints(Store(str(tmp_path)), "c.pt", one), tmp_path / "c.pt"
     place.save({"history": []})
     whole = file.read_bytes()
-    for content in (b"", b"hello", whole[:100], whole[:200] + b"xxxx" + whole[204:]):
+    for content in (b"", b"hello", whole[:100]):
         file.write_bytes(content)
-        assert place.load() in (None, {"history": []})
+        assert place.load() is None
+    assert said() == [f"{one.title}: its checkpoint is damaged; it begins anew"]
+    file.write_bytes(whole[:200] + b"xxxx" + whole[204:])
+    assert place.load() in (None, {"history": []})
 
 
-def test_checkpoints_of_another_task_are_ignored(job, tmp_path: Path) -> None:
+def test_checkpoints_of_another_task_are_told_of(job, tmp_path: Path, said: Said) -> None:
     a, store = job(), Store(str(tmp_path))
     b = replace(a, task=Retrieve())
     FileCheckpoints(store, "c.pt", a).save({"history": []})
     assert FileCheckpoints(store, "c.pt", b).load() is None
+    assert len(said()) == 1

@@ -23,8 +23,9 @@ from zoo_gen import (
     Store,
     ZooError,
     generate,
+    told_once,
 )
-from zoo_gen.fit import choose, compiler, eager, fit_networks, told_once
+from zoo_gen.fit import choose, compiler, eager, fit_networks
 from zoo_gen.fit.compiler import NoCompilerError, kernel
 from zoo_gen.fit.gradients import Gradients
 from zoo_gen.shards import decode

@@ -15,8 +15,8 @@ import pytest
 import torch
 from recipes import RECIPES
 
-from zoo_gen import Fit
-from zoo_gen.fit import choose, fused, told_once
+from zoo_gen import Fit, told_once
+from zoo_gen.fit import choose, fused
 from zoo_gen.fit.choice import wants_gpu
 from zoo_gen.fit.problem import Problem
 

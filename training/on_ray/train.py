@@ -234,7 +234,7 @@ class ReportedCheckpoints:
         if checkpoint is None:
             return None
         with checkpoint.as_directory() as folder:
-            return decode_state((Path(folder) / STATE_FILE).read_bytes(), self.job)
+            return decode_state((Path(folder) / STATE_FILE).read_bytes(), self.job, shared=True)
 
     def save(self, state: State | None) -> None:
         """Report it, if the last one is old enough: all workers report or none does."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from zoo_gen.fit import compiled, eager, fused
 from zoo_gen.fit.compiler import NoCompilerError, kernel
 from zoo_gen.fit.problem import Problem
-from zoo_gen.fit.told_once import tell_once
 from zoo_gen.fit_settings import Fit, Fitting
+from zoo_gen.told_once import tell_once
 
 Run = Callable[[Problem, Tensor, Callable[[int], None]], Tensor]
 RUNS: dict[str, Run] = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo_gen.fit.gradients import Gradients
 from zoo_gen.fit.problem import Problem, drawn_points
-from zoo_gen.fit.told_once import tell_once
+from zoo_gen.told_once import tell_once
 
 CACHE_POINTS = (
     8192  # points times networks in a batch: activations of width 32 stay in the L2 cache

@@ -16,8 +16,8 @@ from torch import Tensor
 from zoo_gen.fit import eager
 from zoo_gen.fit.compiled import ACTIVATIONS
 from zoo_gen.fit.problem import Problem
-from zoo_gen.fit.told_once import tell_once
 from zoo_gen.fit_settings import Fit
+from zoo_gen.told_once import tell_once
 
 LAUNCH = 128  # steps of a launch: between two, members that have ended are told and left out
 ROWS = 4  # as in the kernel

@@ -1,4 +1,4 @@
-"""What a person should know of a fit, told once by a process however often it happens."""
+"""What a person should know of a fit or a training, told once by a process."""
 
 from __future__ import annotations
 
