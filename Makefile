@@ -20,18 +20,21 @@ SWIFT := .venv/swift/.set-up
 PORT ?= 5000
 DATA ?= dwszoo-data/mlflow-server
 
-.PHONY: demo test lint docs notebooks bench mlflow-server setup clean
+.PHONY: demo test lint format docs notebooks bench mlflow-server setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
 
-test: lint $(SWIFT)
+# types are among the tests, beside others, as mypy takes a minute
+test: format $(SWIFT)
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
-lint: $(SETUP)
+lint: format
+	$(BIN)/mypy
+
+format: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 
 docs: $(SETUP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -27,13 +27,11 @@ DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" /
 
 OF_PROCESSES = (
     "tests/faults/",
-    "tests/extending/",
     "tests/pipeline/submit/",
-    "tests/pipeline/tune/",
     "tests/pipeline/test_commands.py",
     "tests/training/on_ray/",
 )
-"""Tests that start Ray and wait for it."""
+"""Tests that start Ray and wait for it, about half of all by their time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
