@@ -8,9 +8,8 @@ Needs neither Ray nor MLflow. Networks are those of the config ``mnist`` (the pa
 view, random initialisation, its split), from the same seeds. The first row is that config's
 ``dwsnet``, the others change what they name; all share optimiser, epochs and batch size, nothing is
 tuned here. (The complete basis has no row: of networks with one output the paper's code has it
-too. Moved inputs lead out of a canonical form, so these two are not joined.) The best validation
-epoch is kept, and the test split is evaluated once per model. The clock of "85% after" starts
-before the first network is fitted, or with ``--zoo`` before the zoo is read.
+too.) The best validation epoch is kept, and the test split is evaluated once per model. The clock
+of "85% after" starts before the first network is fitted, or with ``--zoo`` before the zoo is read.
 """
 
 from __future__ import annotations
@@ -67,6 +66,7 @@ def rows(base: Training) -> list[Row]:
         Row("64 probes", probes, base),
         Row("64 probes, canonical", probes, canonical),
         Row("64 probes, moved", probes, moving),
+        Row("64 probes, canonical, moved", probes, replace(canonical, augment=moved)),
     ]
 
 

@@ -33,8 +33,8 @@ KEPT = {
 class Augmentation:
     """What is done to each training network, afresh in each step, in this order. Default: nothing.
 
-    It acts on the weights as they were prepared (`training.data.prepare`), and most of it leads out
-    of a canonical form or an alignment.
+    It acts on the weights as they were prepared (`training.data.prepare`). Most of it leads out of
+    a canonical form, which is then taken again, or out of an alignment, which is not.
 
     Attributes:
         permutation: hidden neurons in a random order; keeps the function.

@@ -14,6 +14,7 @@ from torch import Tensor
 from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
+from training.augmentation import Augmentation
 from training.tasks import Classify, Task
 from training.units import units
 from zoo_gen import ConfigError, Source, TrainingError, ZooReader
@@ -42,6 +43,7 @@ class WeightData:
         task: what is learned.
         context: what the task takes beside, such as images; see `Task.context`.
         reference: ``[size]``, what the weights are aligned to; None where they are not.
+        form: what brought the weights to their canonical form; None where they are as they were.
     """
 
     space: WeightSpace
@@ -56,6 +58,7 @@ class WeightData:
     task: Task = field(default_factory=Classify)
     context: Any = None
     reference: Tensor | None = None
+    form: Canonical | None = None
 
     @classmethod
     def blank(
@@ -80,6 +83,18 @@ class WeightData:
                 f"train_on: got {networks}, but the training split has {len(train)} networks"
             )
         return replace(self, rows={**self.rows, "train": train[:networks]})
+
+    def augmented(
+        self, augment: Augmentation, theta: Tensor, target: Tensor, source: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Networks augmented, and in their canonical form again if they came in one.
+
+        Arguments and results are those of `Augmentation.apply`.
+        """
+        theta, target = augment.apply(self.space, theta, target, self.classes, source, self.w0)
+        if self.form is not None and augment != Augmentation():
+            theta = self.form(theta)
+        return theta, target
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """The training networks in a fresh order, each once: rows of global batches.
@@ -210,7 +225,7 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
     theta = torch.empty_like(data.theta)
     for new, old in zip(theta.split(AT_ONCE), data.theta.split(AT_ONCE), strict=True):
         new.copy_(layer(old))
-    return replace(data, theta=theta)
+    return replace(data, theta=theta, form=layer)
 
 
 def canonical(

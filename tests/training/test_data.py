@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
+from training.augmentation import Augmentation
 from training.data import AT_ONCE, Preparation, WeightData, check_memory, load, prepare
 from training.models import MlpNetwork
 from training.tasks import Classify, Regress, Retrieve, Task
@@ -152,7 +153,8 @@ def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> N
     data = fitting(data, kind)
     prepared = prepare(data, kind)
     assert (prepared.reference is not None) == (kind == "align")  # which tells what they are now
-    assert replace(prepared, theta=data.theta, reference=None) == data
+    assert (prepared.form is not None) == (kind != "align")
+    assert replace(prepared, theta=data.theta, reference=None, form=None) == data
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,6 +177,33 @@ def test_aligned_networks_of_every_split_are_closer_to_the_training_mean(data: W
             for d in (data, aligned)
         )
         assert after < before
+
+
+@pytest.mark.parametrize("kind", ["canonical-sine", "canonical-relu"])
+def test_augmented_networks_are_in_their_canonical_form_and_compute_what_others_do(
+    data: WeightData, kind: str
+) -> None:
+    data = prepare(fitting(data, kind), kind)
+    moved = Augmentation(rotation=180.0, noise=0.3)
+    theta, rows = data.theta[:20].double(), torch.arange(20)
+
+    def drawn(data: WeightData) -> torch.Tensor:
+        return data.augmented(moved, theta, rows, torch.Generator().manual_seed(0))[0]
+
+    formed, raw = drawn(data), drawn(replace(data, form=None))
+    assert data.form is not None
+    assert not torch.allclose(data.form(raw), raw)
+    torch.testing.assert_close(data.form(formed), formed)
+    activation = "relu" if kind == "canonical-relu" else "sine"
+    x = torch.rand(1, 9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    answers = [forward(data.space, t, x, activation, data.w0 or 1.0) for t in (formed, raw)]
+    torch.testing.assert_close(*answers)
+
+
+def test_networks_that_are_not_augmented_are_left_to_the_last_digit(data: WeightData) -> None:
+    data = prepare(data, "canonical-sine")
+    theta, rows = data.theta[:20], torch.arange(20)
+    assert data.augmented(Augmentation(), theta, rows, torch.Generator())[0] is theta
 
 
 def test_nothing_to_prepare_leaves_the_data_as_it_is(data: WeightData) -> None:

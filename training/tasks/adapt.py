@@ -152,7 +152,7 @@ class Adapt(Task):
         self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
     ) -> tuple[Tensor, ...]:
         """Weights ``[m, size]``, targets ``[m, 3]``, and which images ``[m, images_per_step]``."""
-        theta, _ = augment.apply(data.space, data.theta[rows], rows, data.classes, source, data.w0)
+        theta, _ = data.augmented(augment, data.theta[rows], rows, source)
         count = 2 * data.context.pixels["train"].shape[1]
         drawn = torch.randint(count, (len(rows), self.images_per_step), generator=source)
         return theta, data.target[rows], drawn

@@ -223,7 +223,7 @@ class Task(ABC):
             source: of all randomness.
         """
         theta, target = data.theta[rows], data.target[rows]
-        return augment.apply(data.space, theta, target, data.classes, source, data.w0)
+        return data.augmented(augment, theta, target, source)
 
     @abstractmethod
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def two_views(
     for _ in range(2):
         theta, target = data.theta[rows], data.target[rows]
         for augment in drawn:
-            theta, target = augment.apply(data.space, theta, target, data.classes, source, data.w0)
+            theta, target = data.augmented(augment, theta, target, source)
         views.append(theta)
     return views[0], views[1]
 
