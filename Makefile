@@ -20,19 +20,19 @@ SWIFT := .venv/swift/.set-up
 PORT ?= 5000
 DATA ?= dwszoo-data/mlflow-server
 
-.PHONY: demo test lint format docs notebooks bench mlflow-server setup clean
+.PHONY: demo test lint style docs notebooks bench mlflow-server setup clean
 
 demo: $(SETUP)
 	$(BIN)/dwszoo run digits
 
 # types are among the tests, beside others, as mypy takes a minute
-test: format $(SWIFT)
+test: style $(SWIFT)
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
-lint: format
+lint: style
 	$(BIN)/mypy
 
-format: $(SETUP)
+style: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 

@@ -31,7 +31,7 @@ OF_PROCESSES = (
     "tests/pipeline/test_commands.py",
     "tests/training/on_ray/",
 )
-"""Tests that start Ray and wait for it, about half of all by their time."""
+"""Most of the tests that start Ray and wait for it, about half of all by their time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

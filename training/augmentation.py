@@ -34,7 +34,8 @@ class Augmentation:
     """What is done to each training network, afresh in each step, in this order. Default: nothing.
 
     It acts on the weights as they were prepared (`training.data.prepare`). Most of it leads out of
-    a canonical form, which is then taken again, or out of an alignment, which is not.
+    a canonical form, which is then taken again (so that what the form chooses among, such as
+    ``sign_flips`` of ``"canonical-sine"``, has no effect), or out of an alignment, which is not.
 
     Attributes:
         permutation: hidden neurons in a random order; keeps the function.

@@ -21,6 +21,7 @@ from zoo_gen import ConfigError, Source, TrainingError, ZooReader
 from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.recipe import SPLITS
 from zoo_gen.shards import Columns
+from zoo_gen.told_once import tell_once
 
 AT_ONCE = 1024  # networks of a zoo that are looked at together while it is read
 Preparation = Literal["none", "align", "canonical-sine", "canonical-relu"]
@@ -43,7 +44,7 @@ class WeightData:
         task: what is learned.
         context: what the task takes beside, such as images; see `Task.context`.
         reference: ``[size]``, what the weights are aligned to; None where they are not.
-        form: what brought the weights to their canonical form; None where they are as they were.
+        form: what brought the weights to their canonical form; None where they are in none.
     """
 
     space: WeightSpace
@@ -130,6 +131,8 @@ def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None)
             f"{len(zoo)} diverged while they were fitted){_advice(zoo)}"
         )
     targets = task.targets(zoo.url, columns, rows)
+    if targets.classes:
+        _tell_of_single_classes(zoo.url, targets.values, rows)
     return WeightData(
         zoo.space,
         theta,
@@ -143,6 +146,16 @@ def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None)
         task,
         task.context(zoo, columns, source),
     )
+
+
+def _tell_of_single_classes(where: str, target: Tensor, rows: dict[str, Tensor]) -> None:
+    """A word for each of the splits that judge whose networks are all of one class."""
+    for split in ("val", "test"):
+        if len(found := torch.unique(chosen := target[rows[split]])) == 1:
+            tell_once(
+                f"{where}: all networks of the {split} split, {len(chosen)}, are of class "
+                f"{int(found[0])}: what is right there says nothing of others; use more networks"
+            )
 
 
 def check_memory(zoo: ZooReader) -> None:

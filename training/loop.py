@@ -41,7 +41,8 @@ class Training:
         learning_rate: peak of the schedule.
         weight_decay: of AdamW.
         augment: what is done to each training network afresh in each step.
-        prepare: what is done once to the weights of all splits (`training.data.prepare`):
+        prepare: what is done to the weights of all splits (`training.data.prepare`), once, and a
+            canonical form again after each augmentation:
             ``"align"`` permutes the neurons to be close to those of the training networks,
             ``"canonical-sine"`` and ``"canonical-relu"`` choose one of the weights that signs and
             phases, or scales, leave equivalent.

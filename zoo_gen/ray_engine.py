@@ -21,6 +21,7 @@ from zoo_gen.fit.choice import wants_gpu
 from zoo_gen.fit_settings import Fit
 from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
 from zoo_gen.patience import LOG
+from zoo_gen.told_once import was_told
 
 POLL_SECONDS = 0.3
 RETRIES = 3
@@ -185,7 +186,8 @@ def repeat(known: dict[Any, Any], told: set[Any]) -> None:
     """Log in the driver what workers have said and was not told yet."""
     new = [key for key in known if isinstance(key, tuple) and key[0] == "said" and key not in told]
     for key in new:
-        LOG.warning(known[key])
+        if not was_told(known[key]):  # by the driver, of what it does itself
+            LOG.warning(known[key])
     told.update(new)
 
 

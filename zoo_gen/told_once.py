@@ -8,6 +8,11 @@ LOG = logging.getLogger("dwszoo")
 _told: set[str] = set()
 
 
+def was_told(text: str) -> bool:
+    """Whether this process has logged it by `tell_once`."""
+    return text in _told
+
+
 def tell_once(text: str) -> None:
     """Log a line, unless this process has done so before."""
     if text not in _told:

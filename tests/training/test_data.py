@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -112,7 +113,9 @@ def test_a_split_of_one_class_that_judges_is_told_of(
 
     load(Altered(zoo, label=label), task)
     (line,) = said()
-    assert f"networks of the {split} split are all of class 3: accuracy there" in line
+    assert re.search(
+        rf"all networks of the {split} split, \d+, are of class 3: what is right", line
+    )
 
 
 @pytest.mark.parametrize("task", [Classify(), Retrieve()])

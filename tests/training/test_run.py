@@ -14,6 +14,8 @@ from training.run import FileCheckpoints, run_locally
 from training.tasks import Retrieve
 from training.tracking import Tracking
 from zoo_gen import Store
+from zoo_gen.ray_engine import repeat
+from zoo_gen.told_once import tell_once
 
 Said = Callable[[], list[str]]
 
@@ -76,3 +78,11 @@ def test_checkpoints_of_another_task_are_told_of(job, tmp_path: Path, said: Said
     FileCheckpoints(store, "c.pt", a).save({"history": []})
     assert FileCheckpoints(store, "c.pt", b).load() is None
     assert len(said()) == 1
+
+
+def test_what_the_driver_has_told_is_not_told_again_for_its_workers(said: Said) -> None:
+    tell_once("known")
+    told: set[Any] = set()
+    for _ in range(2):
+        repeat({("said", "known"): "known", ("said", "new"): "new", "job": (1, {})}, told)
+    assert said() == ["known", "new"]
