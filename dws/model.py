@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
 from dws.linear import EquivariantLinear, check_counts
-from dws.pooling import Pool, Pooled
+from dws.pooling import Packed, Pool
 from dws.space import Features, WeightSpace
 from dws.stack import EquivariantBlock, InvariantHead
 from dws.standardize import Standardize
@@ -194,15 +194,13 @@ class DWSNet(nn.Module):
             x = {**x, **self.probe(self.space.flatten(given))}
         for encoding in self.encodings:
             x = encoding(x)
-        blocks = cast("list[EquivariantBlock]", list(self.layers))
-        following = [*(block.linear.pooling for block in blocks), self.head.pooling]
-        pooled = Pooled.of(self.seen, x, following[0])
-        for block, then in zip(blocks, following[1:], strict=True):
-            pooled = block(pooled, then)
+        packed = Packed.of(self.seen, x)
+        for block in self.layers:
+            packed = block(packed)
         if isinstance(self.head, InvariantHead):
-            vectors: Tensor = self.head(pooled)
+            vectors: Tensor = self.head(packed)
             return vectors
-        out = self.head.on(pooled).features(self.head.out_channels)
+        out = self.head.on(packed).features(self.head.out_channels)
         if self.out_channels is None:
             return out
         for projection in reversed(self.projections):

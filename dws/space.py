@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from operator import index
@@ -39,12 +39,14 @@ class WeightSpace:
     axes: Mapping[str, tuple[str, ...]]
     sizes: Mapping[str, int]
     hidden: tuple[str, ...]
+    parents: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # own copies, of the types that are told, whatever was given
         self.__dict__["axes"] = {t: tuple(axes) for t, axes in self.axes.items()}
         self.__dict__["sizes"] = {a: index(n) for a, n in self.sizes.items()}
         self.__dict__["hidden"] = tuple(self.hidden)
+        self.__dict__["parents"] = dict(self.parents)
         names = [*self.axes, *self.sizes]
         if not self.axes or not all(name.isidentifier() for name in names):
             raise ValueError(
@@ -61,11 +63,6 @@ class WeightSpace:
             raise ValueError(f"the hidden axes {unknown} belong to no tensor")
         if len(set(self.hidden)) < len(self.hidden):
             raise ValueError(f"hidden axes {self.hidden}: name each once")
-        if twice := [name for name, axes in self.axes.items() if len(set(axes)) < len(axes)]:
-            raise ValueError(
-                f"tensor {twice[0]} has axes {self.axes[twice[0]]}: an axis may appear once in a "
-                "tensor (a square matrix over one set of neurons has further maps, not enumerated)"
-            )
         # made now, since a compiler can trace a look-up but not how it came about
         _ = self.size, self._widths, self._hidden_axes, self._fixed_axes, self._fixed_sizes
 
@@ -156,7 +153,10 @@ class WeightSpace:
         if not self.hidden:
             raise ValueError(f"{self} has no hidden neurons")
         sizes = {a: self.sizes[a] for a in self.hidden}
-        return WeightSpace({a: (a,) for a in self.hidden}, sizes, self.hidden)
+        def lineage(a):
+            return (*lineage(self.parents[a]), a) if a in self.parents else (a,)
+
+        return WeightSpace({a: lineage(a) for a in self.hidden}, sizes, self.hidden, self.parents)
 
     def permutable(self, *axes: str) -> WeightSpace:
         """The same tensors with further axes permutable, for example inputs and outputs.
@@ -167,7 +167,7 @@ class WeightSpace:
         fixed = sorted(set(self.sizes) - set(self.hidden))
         if wrong := [a for a in axes if a not in fixed]:
             raise ValueError(f"axes {wrong} are not among the fixed axes {fixed}")
-        return WeightSpace(self.axes, self.sizes, (*self.hidden, *axes))
+        return WeightSpace(self.axes, self.sizes, (*self.hidden, *axes), self.parents)
 
     def resized(self, axis: str, size: int) -> WeightSpace:
         """The same tensors with a fixed axis of another size.
@@ -177,7 +177,7 @@ class WeightSpace:
         """
         if axis not in (fixed := sorted(set(self.sizes) - set(self.hidden))):
             raise ValueError(f"axis {axis!r} is not among the fixed axes {fixed}")
-        return WeightSpace(self.axes, {**self.sizes, axis: size}, self.hidden)
+        return WeightSpace(self.axes, {**self.sizes, axis: size}, self.hidden, self.parents)
 
     def hidden_axes(self, name: str) -> tuple[str, ...]:
         """The permutable axes of one tensor, in its order."""
@@ -265,7 +265,7 @@ class WeightSpace:
 
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
-        return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
+        return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden, frozenset(self.parents.items())
 
     @cached_property
     def _widths(self) -> tuple[int, ...] | None:
