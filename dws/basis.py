@@ -48,6 +48,8 @@ from dws.space import WeightSpace
 Alpha = tuple[str, ...]
 Tie = tuple[int, ...]
 """Occurrences that share one index: positions in ``space.hidden_axes(tensor)``."""
+Partition = tuple[Tie, ...]
+"""Of the occurrences of a tensor; or of a source and then, counted on, of a target."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Way:
     rest: tuple[Tie, ...]
 
     @cached_property
-    def ties(self) -> tuple[Tie, ...]:
+    def ties(self) -> Partition:
         """The partition of the tensor's occurrences, in their order."""
         return tuple(sorted(self.kept + self.rest))
 
@@ -179,7 +181,7 @@ class Occurrences:
             name: _grouped(views, self.shape) for name, views in self._views.items()
         }
 
-    def partitions(self, name: str) -> tuple[tuple[Tie, ...], ...]:
+    def partitions(self, name: str) -> tuple[Partition, ...]:
         """Every manner to tie the occurrences of a tensor, the one that ties none first."""
         return self._partitions[name]
 
@@ -231,7 +233,7 @@ class Occurrences:
         ]
         return tuple(sorted(below, key=repr))
 
-    def _partition(self, name: str) -> tuple[tuple[Tie, ...], ...]:
+    def _partition(self, name: str) -> tuple[Partition, ...]:
         axes, above = self.space.hidden_axes(name), self.owners[name]
         found: list[list[list[int]]] = [[]]
         for i in sorted(range(len(axes)), key=lambda i: self.depth(name, i)):
@@ -278,6 +280,11 @@ class Occurrences:
             fits = axes[tie[0]] == alpha[slot] and tie not in chosen
             if fits and self._owner(view, tie) == (None if owner is None else chosen[owner]):
                 yield from self._labelled(name, view, alpha, above, axes, (*chosen, tie))
+
+
+def refines(finer: Partition, coarser: Partition) -> bool:
+    """Whether every tie of one partition lies within a tie of the other."""
+    return all(any({*tie} <= {*other} for other in coarser) for tie in finer)
 
 
 def owners(space: WeightSpace, name: str) -> tuple[int | None, ...]:

@@ -36,11 +36,8 @@ from math import prod, sqrt
 import torch
 from torch import Tensor
 
-from dws.basis import Block, Occurrences, Tie, Way
+from dws.basis import Block, Occurrences, Partition, Way, refines
 from dws.space import WeightSpace
-
-Partition = tuple[Tie, ...]
-"""Of the occurrences of a source, then of a target, counted on."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,8 @@ def _from_effective(
     """From effective weights to weights, where a target has more than one partition."""
     for p, cell in sorted(cells.items(), key=lambda found: -len(found[1].spread.ties)):
         for coarser in partitions:
-            if coarser != cell.spread.ties and _refines(cell.spread.ties, coarser):
-                shifted = [tuple(offset + i for i in tie) for tie in coarser]
+            if coarser != cell.spread.ties and refines(cell.spread.ties, coarser):
+                shifted = tuple(tuple(offset + i for i in tie) for tie in coarser)
                 cells[_merged(p, shifted)].weight.sub_(cell.weight)
 
 
@@ -131,17 +128,13 @@ def _joined(gather: Way, spread: Way, offset: int) -> Partition:
     return tuple(sorted([*both, *gather.rest, *(target[t] for t in spread.rest)]))
 
 
-def _merged(p: Partition, ties: Sequence[Tie]) -> Partition:
+def _merged(p: Partition, ties: Partition) -> Partition:
     """The finest partition that joins what either joins."""
     found = {i: frozenset(tie) for tie in p for i in tie}
     for tie in ties:
         union = frozenset().union(*(found[i] for i in tie))
         found.update(dict.fromkeys(union, union))
     return tuple(sorted(tuple(sorted(tie)) for tie in set(found.values())))
-
-
-def _refines(finer: Partition, coarser: Partition) -> bool:
-    return all(any({*tie} <= {*other} for other in coarser) for tie in finer)
 
 
 def _shares(sizes: list[int], matrix: Tensor, dim: int) -> list[int]:

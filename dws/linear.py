@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from dws.attention import SetAttention
-from dws.basis import Alpha, Block, Occurrences, Tie, Way, blocks, invariant_dimension, slot_owners
+from dws.basis import Alpha, Block, Occurrences, Partition, Way, blocks, invariant_dimension, slot_owners
 from dws.fused import affine
 from dws.initialise import draw_weights
 from dws.pooling import AxisPool, Packed, Pool, Pooled, on_diagonal
@@ -159,7 +159,7 @@ class EquivariantLinear(nn.Module):
     def _broadcast(self, name: str, parts: Parts) -> list[Tensor]:
         """The parts of one target, shaped to broadcast; the constant one added to a small one."""
         sizes = self._hidden_sizes(name)
-        shaped: dict[tuple[Tie, ...], list[Tensor]] = {}
+        shaped: dict[Partition, list[Tensor]] = {}
         for way in sorted((w for w in parts if w.tensor == name), key=lambda w: len(w.kept)):
             part, wide = parts[way], [sizes[t[0]] if t in way.kept else 1 for t in way.ties]
             part = part.reshape(part.shape[0], *wide, part.shape[-1])

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from dws.basis import Occurrences, Tie, Way
+from dws.basis import Occurrences, Partition, Tie, Way
 from dws.space import Features, WeightSpace
 
 Pool = Literal["mean", "sum", "max", "attention"]
@@ -136,7 +136,7 @@ class Pooled:
         return self.known[view]
 
 
-def diagonal(x: Tensor, ties: tuple[Tie, ...]) -> Tensor:
+def diagonal(x: Tensor, ties: Partition) -> Tensor:
     """``[m, *occurrences, k] -> [m, *ties, k]``: entries with one index for each tie."""
     if all(len(tie) == 1 for tie in ties):
         return x
@@ -146,7 +146,7 @@ def diagonal(x: Tensor, ties: tuple[Tie, ...]) -> Tensor:
     return torch.einsum(x, [last, *order, last + 1], [last, *range(last), last + 1])
 
 
-def on_diagonal(x: Tensor, ties: tuple[Tie, ...]) -> Tensor:
+def on_diagonal(x: Tensor, ties: Partition) -> Tensor:
     """``[m, *ties, k] -> [m, *occurrences, k]``, zero where the indices of a tie differ."""
     order = [tie[0] for tie in ties]
     for tie in ties:
