@@ -70,7 +70,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, steps, width]`` to the same."""
-        q, k, v = (f(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for f in (self.q, self.k, self.v))
+        q, k, v = (
+            f(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for f in (self.q, self.k, self.v)
+        )
         return self.o(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -110,7 +112,9 @@ def cifar10(folder: Path, part: str) -> Data:
     from PIL import Image
 
     table = pq.read_table(folder / f"{part}.parquet")
-    pictures = [np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["img"].to_pylist()]
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["img"].to_pylist()
+    ]
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor([0.491, 0.482, 0.447]), torch.tensor([0.247, 0.243, 0.262])
     return (x - mean.view(3, 1, 1)) / std.view(3, 1, 1), torch.tensor(table["label"].to_pylist())

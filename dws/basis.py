@@ -40,8 +40,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
+from typing import NamedTuple
 
 from dws.space import WeightSpace
 
@@ -52,8 +52,7 @@ Partition = tuple[Tie, ...]
 """Of the occurrences of a tensor; or of a source and then, counted on, of a target."""
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """One way to bring a tensor to alpha, or to spread what is on alpha over a tensor.
 
     Attributes:
@@ -67,17 +66,17 @@ class Way:
     kept: tuple[Tie, ...]
     rest: tuple[Tie, ...]
 
-    @cached_property
+    @property
     def ties(self) -> Partition:
         """The partition of the tensor's occurrences, in their order."""
         return tuple(sorted(self.kept + self.rest))
 
-    @cached_property
+    @property
     def in_order(self) -> Way:
         """The same with the kept ties in the order of the tensor."""
         return Way(self.tensor, tuple(sorted(self.kept)), self.rest)
 
-    @cached_property
+    @property
     def wider(self) -> Way:
         """Before its last tie was averaged, the kept ones in the order of the tensor."""
         return Way(self.tensor, tuple(sorted((*self.kept, self.rest[-1]))), self.rest[:-1])
@@ -177,9 +176,7 @@ class Occurrences:
         self.owners = {name: owners(space, name) for name in space.names}
         self._partitions = {name: self._partition(name) for name in space.names}
         self._views = {name: self._find_views(name) for name in space.names}
-        self._by_shape = {
-            name: _grouped(views, self.shape) for name, views in self._views.items()
-        }
+        self._by_shape = {name: _grouped(views, self.shape) for name, views in self._views.items()}
 
     def partitions(self, name: str) -> tuple[Partition, ...]:
         """Every manner to tie the occurrences of a tensor, the one that ties none first."""

@@ -147,7 +147,9 @@ def _reorder_parents(order: Tensor, g: Permutation, above: tuple[str, ...]) -> T
         return order
     batched = [order.ndim > 1 + len(above), *(g[a].ndim > 1 + k for k, a in enumerate(above))]
     x = order if batched[0] else order.unsqueeze(0)
-    m = max(len(o) if b else 1 for o, b in zip((order, *(g[a] for a in above)), batched, strict=True))
+    m = max(
+        len(o) if b else 1 for o, b in zip((order, *(g[a] for a in above)), batched, strict=True)
+    )
     x = x.expand(m, *x.shape[1:])
     for k, axis in enumerate(above):
         x = _reorder(x, g[axis], tuple(range(1, k + 2)))

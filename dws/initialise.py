@@ -70,7 +70,9 @@ def draw_weights(
     ways_into: dict[tuple[str, Partition], int] = {}
     for block, matrix in zip(blocks, matrices, strict=True):
         matrix.normal_(std=sqrt(2.0 / matrix.shape[1]))
-        rows = matrix.split(_shares([target.fixed_size(t.tensor) for t in block.targets], matrix, 0))
+        rows = matrix.split(
+            _shares([target.fixed_size(t.tensor) for t in block.targets], matrix, 0)
+        )
         columns = _shares([space.fixed_size(s.tensor) for s in block.sources], matrix, 1)
         for t, row in zip(block.targets, rows, strict=True):
             ways_into[t.tensor, t.ties] = ways_into.get((t.tensor, t.ties), 0) + 1

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from dws.attention import SetAttention
-from dws.basis import Alpha, Block, Occurrences, Partition, Way, blocks, invariant_dimension, slot_owners
+from dws.basis import (
+    Alpha,
+    Block,
+    Occurrences,
+    Partition,
+    Way,
+    blocks,
+    invariant_dimension,
+    slot_owners,
+)
 from dws.fused import affine
 from dws.initialise import draw_weights
 from dws.pooling import AxisPool, Packed, Pool, Pooled, on_diagonal

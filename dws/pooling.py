@@ -120,16 +120,18 @@ class Pooled:
         self.known = dict(packed.summaries) if packed.pool == pooling.pool else {}
 
     def __call__(self, way: Way) -> Tensor:
-        x, kept = self._view(way.in_order), way.in_order.kept
-        if kept == way.kept:
+        view = way.in_order
+        x = self._view(view)
+        if view.kept == way.kept:
             return x
-        return x.permute(0, *(1 + kept.index(tie) for tie in way.kept), x.ndim - 1)
+        return x.permute(0, *(1 + view.kept.index(tie) for tie in way.kept), x.ndim - 1)
 
     def _view(self, view: Way) -> Tensor:
         """From the view that still has one axis more, so that large tensors are read seldom."""
         if view not in self.known:
             if view.rest:
-                x = self.pooling(self._view(view.wider), view.wider, view.rest[-1])
+                wider = view.wider
+                x = self.pooling(self._view(wider), wider, view.rest[-1])
             else:
                 x = diagonal(self.packed.tensors[view.tensor], view.kept)
             self.known[view] = x

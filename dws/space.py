@@ -153,6 +153,7 @@ class WeightSpace:
         if not self.hidden:
             raise ValueError(f"{self} has no hidden neurons")
         sizes = {a: self.sizes[a] for a in self.hidden}
+
         def lineage(a):
             return (*lineage(self.parents[a]), a) if a in self.parents else (a,)
 
@@ -265,7 +266,12 @@ class WeightSpace:
 
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
-        return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden, frozenset(self.parents.items())
+        return (
+            tuple(self.axes.items()),
+            frozenset(self.sizes.items()),
+            self.hidden,
+            frozenset(self.parents.items()),
+        )
 
     @cached_property
     def _widths(self) -> tuple[int, ...] | None:

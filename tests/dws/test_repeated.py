@@ -215,7 +215,11 @@ def test_layers_distinguish_networks_whose_heads_have_exchanged_single_entries()
         assert_equivariant(on_flat, larger, 2)
 
 
-OUTPUTS = {"invariant": {"out_features": 3}, "equivariant": {"out_channels": 3}, "per neuron": {"per_neuron": 3}}
+OUTPUTS = {
+    "invariant": {"out_features": 3},
+    "equivariant": {"out_channels": 3},
+    "per neuron": {"per_neuron": 3},
+}
 OPTIONS = {
     "plain": {},
     "attention": {"pool": "attention", "heads": 2, "norm": "layer", "residual": True},
