@@ -238,8 +238,8 @@ class Occurrences:
             for ties in found:
                 held = {o: k for k, tie in enumerate(ties) for o in tie}
                 for k, tie in enumerate(ties):
-                    first, (a, b) = tie[0], (above[tie[0]], above[i])
-                    if axes[first] == axes[i] and (a == b or held.get(a) == held.get(b)):
+                    within = {held[o] for o in (above[tie[0]], above[i]) if o is not None}
+                    if axes[tie[0]] == axes[i] and len(within) < 2:
                         longer.append([*ties[:k], [*tie, i], *ties[k + 1 :]])
                 longer.append([*ties, [i]])
             found = longer

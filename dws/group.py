@@ -76,7 +76,23 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
         got = list(g[axis].shape) if axis in g else "nothing"
         if got not in (shape, [m, *shape]):
             raise ValueError(f"axis {axis}: expected an order {shape} or {[m, *shape]}, got {got}")
-    return {name: _move(space, g, name, features[name]) for name in space.names}
+    return {name: move(space, g, name, features[name]) for name in space.names}
+
+
+def move(space: WeightSpace, g: Permutation, name: str, x: Tensor) -> Tensor:
+    """One tensor's features ``[m, *shape, c]`` in the orders of g; axes not in g stay."""
+    dims = [i for i, a in enumerate(space.axes[name], start=1) if a in space.hidden]
+    above = owners(space, name)
+
+    def lineage(i: int) -> tuple[int, ...]:
+        owner = above[i]
+        return (dims[i],) if owner is None else (*lineage(owner), dims[i])
+
+    for i in sorted(range(len(dims)), key=lambda i: len(lineage(i))):
+        axis = space.axes[name][dims[i] - 1]
+        if axis in g:
+            x = _reorder(x, g[axis], lineage(i))
+    return x
 
 
 def compose(g: Permutation, h: Permutation, space: WeightSpace | None = None) -> Permutation:
@@ -154,20 +170,6 @@ def _reorder_parents(order: Tensor, g: Permutation, above: tuple[str, ...]) -> T
     for k, axis in enumerate(above):
         x = _reorder(x, g[axis], tuple(range(1, k + 2)))
     return x if any(batched) else x[0]
-
-
-def _move(space: WeightSpace, g: Permutation, name: str, x: Tensor) -> Tensor:
-    """Every hidden dimension of one tensor in its order, parents first."""
-    dims = [i for i, a in enumerate(space.axes[name], start=1) if a in space.hidden]
-    above = owners(space, name)
-
-    def lineage(i: int) -> tuple[int, ...]:
-        owner = above[i]
-        return (dims[i],) if owner is None else (*lineage(owner), dims[i])
-
-    for i in sorted(range(len(dims)), key=lambda i: len(lineage(i))):
-        x = _reorder(x, g[space.axes[name][dims[i] - 1]], lineage(i))
-    return x
 
 
 def _reorder(x: Tensor, order: Tensor, dims: tuple[int, ...]) -> Tensor:

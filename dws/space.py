@@ -40,6 +40,7 @@ class WeightSpace:
     sizes: Mapping[str, int]
     hidden: tuple[str, ...]
     parents: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # own copies, of the types that are told, whatever was given

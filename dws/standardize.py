@@ -88,9 +88,8 @@ class Standardize(nn.Module):
                     entries = networks * math.prod(x.shape[i] for i in hidden)
                     share = wide.sum([0, *hidden], keepdim=True) / entries
                 else:
-                    total = wide.sum(0, keepdim=True)
-                    entries = networks * patterns.sum(hidden, keepdim=True).clamp(min=1)
-                    share = (total * patterns).sum(hidden, keepdim=True) / entries
+                    total = (wide.sum(0, keepdim=True) * patterns).sum(hidden, keepdim=True)
+                    share = total / (networks * patterns.sum(hidden, keepdim=True).clamp(min=1))
                 found[name] = found[name] + share if name in found else share
         return found
 
