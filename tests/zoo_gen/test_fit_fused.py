@@ -15,10 +15,11 @@ import pytest
 import torch
 from recipes import RECIPES
 
-from zoo_gen import Fit, told_once
-from zoo_gen.fit import choose, fused
-from zoo_gen.fit.choice import wants_gpu
-from zoo_gen.fit.problem import Problem
+from zoo_gen import Fit
+from zoo_gen import log_once as told_once
+from zoo_gen.make.fit import choose, fused
+from zoo_gen.make.fit.choice import wants_gpu
+from zoo_gen.make.fit.problem import Problem
 
 HERE = Path(__file__).parent
 MNIST = Fit((2, 32, 32, 1))
@@ -73,7 +74,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from zoo_gen.fit.triton_kernel import fit_steps
+from zoo_gen.make.fit.triton_kernel import fit_steps
 
 shapes = dict(SIZE=1316, N=32, T=32, IN=2, OUT=1, HIDDEN=2, ACTIVATION=0, CROSS=False, SCALED=True,
               RANDOM=False, PRECISION=sys.argv[1])
