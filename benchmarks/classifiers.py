@@ -19,9 +19,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from zoo_gen.classifiers import Classifier, Cnn, Mlp
-from zoo_gen.classifiers.runs import Images, Order, Run, draw_run
-from zoo_gen.classifiers.train import train
+from zoo_gen.make.classifiers import Classifier, Cnn, Mlp
+from zoo_gen.make.classifiers.runs import Images, Order, Run, draw_run
+from zoo_gen.make.classifiers.train import train
 
 ROUNDS = 5
 COUNT = 20_000

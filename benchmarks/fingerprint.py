@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from zoo_gen import Fit, Idx, Signals
-from zoo_gen.fit import Fitted, fit_networks, render
+from zoo_gen.make.fit import Fitted, fit_networks, render
 
 TOLD = Fit((2, 32, 32, 1), init="paper", target_loss=1e-4)
 RECIPES = {

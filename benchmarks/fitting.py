@@ -28,9 +28,9 @@ from torch.nn.utils import vector_to_parameters
 
 from dws import forward
 from zoo_gen import Digits, Fit, Idx
-from zoo_gen.fit import init
-from zoo_gen.fit.choice import RUNS
-from zoo_gen.fit.problem import Problem, losses, outputs
+from zoo_gen.make.fit import init
+from zoo_gen.make.fit.choice import RUNS
+from zoo_gen.make.fit.problem import Problem, losses, outputs
 from zoo_gen.sources.base import grid
 
 ROUNDS = 4

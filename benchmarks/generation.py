@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zoo_gen import Fit, Idx, LocalEngine, Recipe, Split, Store, Zoo, generate
-from zoo_gen.fit.choice import RUNS
+from zoo_gen import Fit, Idx, LocalEngine, Recipe, Split, Store, Zoo
+from zoo_gen.make.fit.choice import RUNS
+from zoo_gen.make.generate import generate
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def main() -> None:
         f"one process: {whole:.1f} s, the steps {spent['steps']:.1f} of it; all else "
         f"{rest:.1f} s ({rest / spent['steps']:.1%} more), the source {spent['source']:.1f}"
     )
-    from zoo_gen.ray_engine import RayEngine, cluster
+    from zoo_gen.make.ray_engine import RayEngine, cluster
 
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as root, cluster(workers=options.workers):

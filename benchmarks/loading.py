@@ -37,13 +37,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zoo_gen import Fit, Split, Store, ZooReader, open_zoo
-from zoo_gen.export import export_zoo
-from zoo_gen.fit import init
-from zoo_gen.imports import Import, Listing, open_source
-from zoo_gen.imports.layers import Layout, layout_of
-from zoo_gen.memory import bytes_of_batches
-from zoo_gen.shards import Columns
-from zoo_gen.zoo import Network
+from zoo_gen.exchange.export import export_zoo
+from zoo_gen.exchange.imports import Import, Listing, open_source
+from zoo_gen.exchange.imports.layers import Layout, layout_of
+from zoo_gen.make.fit import init
+from zoo_gen.zoo.memory import bytes_of_batches
+from zoo_gen.zoo.shards import Columns
+from zoo_gen.zoo.zoo import Network
 
 BATCH = 512
 FIT = Fit((2, 32, 32, 1), init="paper")

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from zoo_gen import Fit, Idx
-from zoo_gen.fit import init
-from zoo_gen.fit.choice import RUNS
-from zoo_gen.fit.problem import Problem, losses, outputs
+from zoo_gen.make.fit import init
+from zoo_gen.make.fit.choice import RUNS
+from zoo_gen.make.fit.problem import Problem, losses, outputs
 
 Product = Callable[[Tensor, Tensor], Tensor]
 bmm, baddbmm = torch.bmm, torch.baddbmm

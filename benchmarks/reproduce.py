@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import load as load_config
+from pipeline.config.config import load as load_config
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load, prepare
@@ -32,9 +32,9 @@ from training.loop import Training
 from training.models import DwsNetwork
 from training.tasks import Classify
 from zoo_gen import DwszooError, Fit, Recipe, open_zoo
-from zoo_gen.fit import fit_networks
-from zoo_gen.fit_settings import Fitting
-from zoo_gen.recipe import SPLITS
+from zoo_gen.make.fit import fit_networks
+from zoo_gen.recipe.fit import Fitting
+from zoo_gen.recipe.recipe import SPLITS
 
 PUBLISHED = "85.71 ± .57 on MNIST (Navon et al. 2023)"
 GOAL = 0.85

@@ -37,8 +37,8 @@ from pathlib import Path
 
 import torch
 
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Signals, Sine, Split, Store, Zoo, generate
-from zoo_gen.generate import Engine, Job, Progress, ShardDone, shard_name
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Signals, Sine, Split, Store, Zoo
+from zoo_gen.make.generate import Engine, Job, Progress, ShardDone, generate, shard_name
 
 TINY = Fit((2, 4, 1), steps=1)
 TINY_SINE = replace(TINY, widths=(1, 4, 1))
@@ -98,7 +98,7 @@ def memory(field: str) -> float:
 
 def run(kind: str, count: int, workers: int) -> None:
     """One generation in this process: prints its seconds and the driver's memory at most."""
-    from zoo_gen.ray_engine import RayEngine, cluster
+    from zoo_gen.make.ray_engine import RayEngine, cluster
 
     with tempfile.TemporaryDirectory() as folder, cluster(None, workers):
         recipe, signals = KINDS[kind](count)
@@ -203,7 +203,7 @@ def overhead(shards: int) -> None:
 
 def workers(shards: int, rounds: int) -> None:
     """Print the efficiency of two workers."""
-    from zoo_gen.ray_engine import RayEngine, cluster
+    from zoo_gen.make.ray_engine import RayEngine, cluster
 
     signals = Digits().load().limited(SIGNALS)
     rates: dict[int, list[float]] = {1: [], 2: []}

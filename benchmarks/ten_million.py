@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from zoo_gen import Fit, Recipe, Shapes, Split, Store, Zoo
-from zoo_gen.generate import Job, describe, fit_shard, shard_name
+from zoo_gen.make.generate import Job, describe, fit_shard, shard_name
 
 FIT = Fit((2, 32, 32, 1), init="paper", steps=1000)
 ROWS = (256, 1024)  # networks of a shard: of the config `mnist`, and for a zoo of this size

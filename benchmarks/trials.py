@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import load as load_config
+from pipeline.config.config import load as load_config
 from training.data import load, prepare
 from training.loop import train
 from zoo_gen import DwszooError, open_zoo

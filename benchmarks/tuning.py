@@ -3,7 +3,7 @@
     python benchmarks/tuning.py rate        trials that wait for a second, two and four at once
     python benchmarks/tuning.py memory      500 trials that do not wait
 
-Each trial is one of a real search (`training.on_ray.tune`, on a local Ray of two CPUs): Optuna
+Each trial is one of a real search (`training.search.ray_tune`, on a local Ray of two CPUs): Optuna
 draws its values, it trains a small MLP for two epochs on 240 networks, ASHA looks at it, its record
 is published and it is a child run in MLflow. Before it trains it waits, as a trial waits for its
 GPU: two trials of one second each that compute would leave two CPUs no time for anything else.
@@ -26,19 +26,20 @@ import psutil
 
 from training.loop import Training
 from training.models import MlpNetwork
-from training.on_ray.trial import Bench
-from training.on_ray.tune import search
 from training.results import Job
+from training.search.ledger import Ledger, Trial
+from training.search.plan import Plan
+from training.search.ray_trial import Bench
+from training.search.ray_tune import search
+from training.search.sampler import Sampler
+from training.search.settings import Objective, Tuning
+from training.search.space import Dimension, Params, Range, Space
+from training.search.work import Work
 from training.tracking import Tracking
 from training.tracking.trials import TrackedTrials
-from training.tuning.ledger import Ledger, Trial
-from training.tuning.plan import Plan
-from training.tuning.sampler import Sampler
-from training.tuning.settings import Objective, Tuning
-from training.tuning.space import Dimension, Params, Range, Space
-from training.tuning.work import Work
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, generate
-from zoo_gen.ray_engine import cluster
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
+from zoo_gen.make.generate import generate
+from zoo_gen.make.ray_engine import cluster
 
 ACCURACY = Objective("val_accuracy", greater=True)
 SPACE = Space((Dimension(("rate",), Range(log_uniform=(1e-4, 1e-1))),))

@@ -140,7 +140,7 @@ class Pooled:
 
 def diagonal(x: Tensor, ties: Partition) -> Tensor:
     """``[m, *occurrences, k] -> [m, *ties, k]``: entries with one index for each tie."""
-    if all(len(tie) == 1 for tie in ties):
+    if ties == tuple((i,) for i in range(len(ties))):
         return x
     last = len(ties)
     of = {occurrence: k for k, tie in enumerate(ties) for occurrence in tie}

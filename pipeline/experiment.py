@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pipeline.config import Config
-from pipeline.workplace import Workplace
+from pipeline.config.config import Config
+from pipeline.environment import Workplace
 from training.tracking import Tracking
 from training.tracking.store import artifact_place
 from zoo_gen import StorageError, TrackingError

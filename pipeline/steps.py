@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-from pipeline.config import Config
+from pipeline.commands.progress import Bar
+from pipeline.config.config import Config
+from pipeline.environment import Workplace
 from pipeline.experiment import Tracked, experiment
-from pipeline.progress import Bar
-from pipeline.workplace import Workplace
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
 from training.loop import Training
@@ -26,8 +26,8 @@ from zoo_gen import (
     Zoo,
     generate,
 )
-from zoo_gen.generate import Engine, missing_shards
-from zoo_gen.recipe import hash8
+from zoo_gen.make.generate import Engine, missing_shards
+from zoo_gen.recipe.recipe import hash8
 
 
 @dataclass
@@ -131,7 +131,7 @@ class Run(Tracked):
         place.store.check_writable()
         engine: Engine = LocalEngine()
         if place.engine == "ray":
-            from zoo_gen.ray_engine import RayEngine
+            from zoo_gen.make.ray_engine import RayEngine
 
             _ = place.cpus  # starts or joins Ray; a cluster may begin with no CPU at all
             engine = RayEngine(place.workers if place.address else None)
@@ -143,7 +143,7 @@ class Run(Tracked):
 
     def require_models(self) -> None:
         """Raise unless there are models that these networks can train."""
-        from pipeline.rehearsal import check_models, check_signals
+        from pipeline.preflight import check_models, check_signals
 
         if self.config.models and not isinstance(self.config.source, ZooPath):
             source, zoo = self._made
@@ -190,7 +190,7 @@ class Run(Tracked):
 
             bar.update(0)
             if place.engine == "ray":
-                from training.on_ray.train import run_on_ray
+                from training.ray_train import run_on_ray
 
                 workers, cpus = place.workers, place.cpus
                 if place.address is None:  # a cluster may grow to what is asked for, this Ray not

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from dws import WeightSpace
-from pipeline.inspect.places import find
+from pipeline.views.inspect.places import find
 from zoo_gen import Classifier, ConfigError, Recipe, Signals, Store
-from zoo_gen.classifiers.rows import RUN_STEPS
-from zoo_gen.classifiers.settings import HYPERPARAMETERS
-from zoo_gen.shards import CONTRACT
+from zoo_gen.make.classifiers.rows import RUN_STEPS
+from zoo_gen.recipe.classifier import HYPERPARAMETERS
+from zoo_gen.zoo.shards import CONTRACT
 
 SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 

@@ -27,9 +27,11 @@ DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" /
 
 OF_PROCESSES = (
     "tests/faults/",
-    "tests/pipeline/submit/",
+    "tests/pipeline/commands/submit/",
     "tests/pipeline/test_commands.py",
-    "tests/training/on_ray/",
+    "tests/training/test_ray_train.py",
+    "tests/training/search/test_ray_tune.py",
+    "tests/training/search/test_ray_schedulers.py",
 )
 """Most of the tests that start Ray and wait for it, about half of all by their time."""
 
@@ -73,7 +75,7 @@ def cifar10() -> Path:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[int]:
     """One Ray for all tests that need it: two CPUs, on loopback."""
-    from zoo_gen.ray_engine import cluster
+    from zoo_gen.make.ray_engine import cluster
 
     with cluster(workers=2) as cpus:
         yield cpus

@@ -18,10 +18,10 @@ from training.augmentation import Augmentation
 from training.tasks import Classify, Task
 from training.units import units
 from zoo_gen import ConfigError, Source, TrainingError, ZooReader
-from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
-from zoo_gen.recipe import SPLITS
-from zoo_gen.shards import Columns
-from zoo_gen.told_once import tell_once
+from zoo_gen.log_once import tell_once
+from zoo_gen.recipe.recipe import SPLITS
+from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
+from zoo_gen.zoo.shards import Columns
 
 AT_ONCE = 1024  # networks of a zoo that are looked at together while it is read
 Preparation = Literal["none", "align", "canonical-sine", "canonical-relu"]

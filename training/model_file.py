@@ -22,10 +22,10 @@ from training.models import NETWORKS
 from training.results import Job
 from training.tasks import TASKS, Output, Task
 from zoo_gen import ConfigError, ModelError
-from zoo_gen.description import Network as Computes
-from zoo_gen.description import read_space, write_space
-from zoo_gen.kinds import Kinds
-from zoo_gen.recipe import hashed
+from zoo_gen.plugins import Kinds
+from zoo_gen.recipe.recipe import hashed
+from zoo_gen.zoo.description import Network as Computes
+from zoo_gen.zoo.description import read_space, write_space
 
 FORMAT = 1
 KEY = "dwszoo"

@@ -12,8 +12,8 @@ from torch.nn.utils import parameters_to_vector
 
 from dws import WeightSpace
 from zoo_gen import SourceError
-from zoo_gen.imports.checkpoints import SAFE, BadFile, read_state
-from zoo_gen.imports.layers import is_weight, layout_of
+from zoo_gen.exchange.imports.checkpoints import SAFE, BadFile, read_state
+from zoo_gen.exchange.imports.layers import is_weight, layout_of
 
 # layers that a pickled nn.Sequential may consist of; all else stays refused
 LAYERS = [nn.Sequential] + [

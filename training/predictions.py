@@ -19,8 +19,8 @@ from training.model_file import TrainedModel
 from training.tasks import Output
 from training.tasks.regress import errors
 from zoo_gen import ZooReader
-from zoo_gen.recipe import SPLITS
-from zoo_gen.shards import Columns
+from zoo_gen.recipe.recipe import SPLITS
+from zoo_gen.zoo.shards import Columns
 
 WHO = ("member", "signal", "view", "split")
 

@@ -17,7 +17,7 @@ from training.loop import Outcome, Training
 from training.models import Network
 from training.tasks import Classify, Task
 from zoo_gen import Source, StorageError, Store
-from zoo_gen.recipe import hash8, hashed
+from zoo_gen.recipe.recipe import hash8, hashed
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"

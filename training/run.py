@@ -21,7 +21,7 @@ from training.tasks import Task
 from training.tracking import ChildRun, Tracking
 from training.tracking.models import TrackedModel
 from zoo_gen import DwszooError, Source, StorageError, Store, ZooReader, open_zoo
-from zoo_gen.told_once import tell_once
+from zoo_gen.log_once import tell_once
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]

@@ -1,7 +1,5 @@
 """Signals to fitted networks to Parquet shards."""
 
-from zoo_gen.classifiers import Classifier, Cnn, Mlp
-from zoo_gen.draws import Draw
 from zoo_gen.errors import (
     ConfigError,
     CorruptShard,
@@ -14,8 +12,10 @@ from zoo_gen.errors import (
     TrainingError,
     ZooError,
 )
-from zoo_gen.generate import Generated, LocalEngine, generate
-from zoo_gen.recipe import Fit, Recipe, Split, Zoo
+from zoo_gen.make.classifiers import Classifier, Cnn, Mlp
+from zoo_gen.make.generate import Generated, LocalEngine, generate
+from zoo_gen.recipe.draws import Draw
+from zoo_gen.recipe.recipe import Fit, Recipe, Split, Zoo
 from zoo_gen.sources import (
     SOURCES,
     Digits,
@@ -30,8 +30,8 @@ from zoo_gen.sources import (
     Sines,
     Source,
 )
-from zoo_gen.store import Store
-from zoo_gen.zoo import Network, ZooReader, open_zoo
+from zoo_gen.zoo.store import Store
+from zoo_gen.zoo.zoo import Network, ZooReader, open_zoo
 
 __all__ = [
     "SOURCES",

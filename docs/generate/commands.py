@@ -6,7 +6,7 @@ import inspect
 
 import click
 
-from pipeline.cli import cli
+from pipeline.commands.cli import cli
 
 
 def commands() -> str:

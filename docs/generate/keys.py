@@ -14,8 +14,8 @@ from typing import Any
 import griffe
 
 from generate.units import UNITS
-from pipeline.config import Config
-from pipeline.kind_of import hints as hints_of
+from pipeline.config.config import Config
+from pipeline.config.kinds import hints as hints_of
 from zoo_gen import Draw
 
 WORDS = {

@@ -15,7 +15,7 @@ GAP = "…"  # what differs from one time to the next
 OURS = {name for name in vars(errors) if name.endswith(("Error", "CorruptShard"))}
 RAISED = OURS | {"IndexError", "UsageError", "Detached", "BadFile", "CannotServe", "Finding"}
 WHERE = {"dws": {"ValueError"}, "zoo_gen": RAISED, "training": RAISED, "pipeline": RAISED}
-WORDED = {"pipeline/messages.py": "explain"}  # a function that words errors for others
+WORDED = {"pipeline/config/messages.py": "explain"}  # a function that words errors for others
 
 
 @dataclass(frozen=True)

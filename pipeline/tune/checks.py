@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.config import Config
-from pipeline.messages import nearest
-from training.tuning.settings import Objective, Tuning
-from training.tuning.space import Space
+from pipeline.config.config import Config
+from pipeline.config.messages import nearest
+from training.search.settings import Objective, Tuning
+from training.search.space import Space
 from zoo_gen import ConfigError
 
 CHANGED_BY_A_POPULATION = ("training.learning_rate", "training.weight_decay", "training.augment.")

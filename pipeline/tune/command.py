@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.completion import config_names
-from pipeline.options import debug_option
+from pipeline.commands.completion import config_names
+from pipeline.commands.options import debug_option
 
 
 def tune_of(run: click.Command) -> click.Command:
@@ -49,10 +49,10 @@ def tune(
     dwszoo tune mine.yaml --set tune.method=random --minutes 20
     dwszoo tune mine.yaml --set 'models.mlp.network.dropout={uniform: [0, 0.6]}'
     """
-    from pipeline.config import checked, load_search, written
+    from pipeline.config.config import checked, load_search, written
+    from pipeline.environment import Workplace
     from pipeline.steps import Run
     from pipeline.tune.steps import Search
-    from pipeline.workplace import Workplace
     from training.tracking.store import shown
     from zoo_gen import ConfigError, Store
 
@@ -75,7 +75,7 @@ def tune(
         with search.closing():
             best = _search(search, retry_failed, output)
         if retrain:
-            from pipeline.report.command import show
+            from pipeline.views.report.command import show
 
             again = Run(checked(best), shown(written(best)), place)
             with again.closing():
@@ -89,7 +89,7 @@ def _search(search: Any, retry_failed: bool, output: str | None) -> dict[str, An
     from rich.console import Console
 
     from pipeline.tune.report import table, write
-    from training.tuning.ledger import best_of
+    from training.search.ledger import best_of
 
     ended = search.carry_out(retry_failed)
     files = write(search, ended)

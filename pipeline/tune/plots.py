@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.plots import png
 from pipeline.tune.steps import Search
-from training.tuning.ledger import Trial, best_of, shown
-from training.tuning.space import Dimension
+from pipeline.views.report.plots import png
+from training.search.ledger import Trial, best_of, shown
+from training.search.space import Dimension
 
 COLOURS = "viridis"
 LABELLED = 8  # choices of an axis that are named

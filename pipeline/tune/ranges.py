@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any
 
-from pipeline.messages import nearest
-from training.tuning.space import Dimension, Params, Range, Space, tupled
+from pipeline.config.messages import nearest
+from training.search.space import Dimension, Params, Range, Space, tupled
 from zoo_gen import ConfigError
-from zoo_gen.classifiers.settings import HYPERPARAMETERS
+from zoo_gen.recipe.classifier import HYPERPARAMETERS
 
 DRAWS = ("uniform", "log_uniform", "choice")
 SEARCHED = ("source", "zoo", "models")

@@ -7,14 +7,14 @@ from html import escape
 
 from rich.table import Table
 
-from pipeline.config import written
-from pipeline.pages import frame
-from pipeline.pages.sheet import Sheet
+from pipeline.config.config import written
 from pipeline.tune.plots import importance, learning_curves, parallel_coordinates
 from pipeline.tune.steps import Search
+from pipeline.views.pages import frame
+from pipeline.views.pages.sheet import Sheet
+from training.search.ledger import Trial, best_of, shown
+from training.search.sampler import importances
 from training.tracking.store import shown as without_passwords
-from training.tuning.ledger import Trial, best_of, shown
-from training.tuning.sampler import importances
 
 ROWS = 10  # of the terminal's table
 OUTCOMES = 3  # columns before the values

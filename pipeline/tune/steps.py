@@ -8,25 +8,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline.config import checked, written
+from pipeline.commands.progress import Bar
+from pipeline.config.config import checked, written
+from pipeline.environment import Workplace
 from pipeline.experiment import Tracked, experiment
-from pipeline.progress import Bar
 from pipeline.steps import Run
 from pipeline.tune.checks import check_population, objective_of, searched_model, space_of
 from pipeline.tune.ranges import with_params
-from pipeline.workplace import Workplace
 from training.results import Job
+from training.search.ledger import Ledger, Trial, best_of
+from training.search.plan import Plan
+from training.search.sampler import Sampler
+from training.search.settings import Objective, Tuning
+from training.search.space import Params, Space
+from training.search.work import Work
 from training.tracking import Tracking
 from training.tracking.store import shown
 from training.tracking.trials import TrackedTrials
-from training.tuning.ledger import Ledger, Trial, best_of
-from training.tuning.plan import Plan
-from training.tuning.sampler import Sampler
-from training.tuning.settings import Objective, Tuning
-from training.tuning.space import Params, Space
-from training.tuning.work import Work
 from zoo_gen import Store, TrainingError
-from zoo_gen.recipe import hash8
+from zoo_gen.recipe.recipe import hash8
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class Search(Tracked):
             )
 
     def _run_trials(self, plan: Plan, children: TrackedTrials) -> None:
-        from training.on_ray.trial import Bench
-        from training.on_ray.tune import search
+        from training.search.ray_trial import Bench
+        from training.search.ray_tune import search
 
         tune, place = self.settings, self.place
         _ = place.cpus  # starts or joins Ray

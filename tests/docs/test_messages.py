@@ -13,9 +13,9 @@ from zoo_gen import errors
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 ELSEWHERE = {
     "dws/modules.py": "two sentences of the class that reads modules",
-    "zoo_gen/imports/checkpoints.py": "why a file cannot be read, put into another message",
-    "zoo_gen/verdict.py": "what is wrong with a shard, told as it was found",
-    "pipeline/config.py": "messages of pipeline/messages.py, joined",
+    "zoo_gen/exchange/imports/checkpoints.py": "why a file cannot be read, in another message",
+    "zoo_gen/health/verdict.py": "what is wrong with a shard, told as it was found",
+    "pipeline/config/config.py": "messages of pipeline/config/messages.py, joined",
     "pipeline/tune/steps.py": "the reasons of trials that failed",
 }
 """Files with a message whose words do not stand where it is raised."""

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.cli import cli, status
-from pipeline.config import load
+from pipeline.commands.cli import cli, status
+from pipeline.config.config import load
 from tests.zoo_gen.layouts import mnist as published
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +24,9 @@ NOT_RUN = {
     "make test": "runs these tests",
     "source .venv/bin/activate": "the tests run in the environment",
     "dwszoo tune": "thirty trials on Ray; tests/pipeline/tune/test_tune.py runs small ones",
-    "dwszoo submit": "needs a cluster; tests/pipeline/submit/test_submitted_jobs.py starts one",
+    "dwszoo submit": "needs a cluster, as tests/pipeline/commands/submit does",
     "export MLFLOW_TRACKING_URI": "the variable of the next line, which is not run either",
-    "mlflow models serve": "waits for requests; tests/pipeline/test_served_models.py sends some",
+    "mlflow models serve": "waits; tests/pipeline/test_served_models.py sends some",
     "ray up": "needs an account at AWS",
     "ray dashboard": "needs the cluster of `ray up`",
 }

@@ -16,8 +16,8 @@ import pytest
 from generate import public
 from pydantic import TypeAdapter
 
-from pipeline.cli import cli
-from pipeline.config import Config
+from pipeline.commands.cli import cli
+from pipeline.config.config import Config
 
 ROOT = Path(__file__).parents[2]
 

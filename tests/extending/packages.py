@@ -46,7 +46,10 @@ def dwszoo(site: Path, *commands: Sequence[object]) -> subprocess.CompletedProce
         commands: words of each; the process ends with the first that fails.
     """
     words = [list(map(str, command)) for command in commands]
-    program = f"from pipeline.cli import status; exit(next(filter(None, map(status, {words})), 0))"
+    program = (
+        "from pipeline.commands.cli import status; "
+        f"exit(next(filter(None, map(status, {words})), 0))"
+    )
     return subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},

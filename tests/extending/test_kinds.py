@@ -14,8 +14,8 @@ from tests.extending.packages import dwszoo, install
 from training.models import NETWORKS
 from training.tasks import TASKS
 from zoo_gen import SOURCES, ConfigError, Digits, Source
-from zoo_gen.kinds import Kinds
-from zoo_gen.recipe import hashed
+from zoo_gen.plugins import Kinds
+from zoo_gen.recipe.recipe import hashed
 
 GROUP = "dwszoo.sources"
 GOOD = """

@@ -14,7 +14,8 @@ from harness import ENVIRONMENT, HEALTH, Drive, Driver, Shards, Tell, shards
 from scripted import SHARDS, Scripted, attempts, recipe
 from servers import KEY, SWIFT, USER, Moto, Swift, environment, make_bucket
 
-from zoo_gen import LocalEngine, Store, generate
+from zoo_gen import LocalEngine, Store
+from zoo_gen.make.generate import generate
 
 COLUMNS = ("fault", "lost", "attempts", "at work again after")
 

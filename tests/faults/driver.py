@@ -7,7 +7,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from zoo_gen import DwszooError, LocalEngine, Store, generate
+from zoo_gen import DwszooError, LocalEngine, Store
+from zoo_gen.make.generate import generate
 
 
 def main(job: str, root: str, where: str, patience: str = "60") -> int:
@@ -25,7 +26,7 @@ def main(job: str, root: str, where: str, patience: str = "60") -> int:
         if where == "plain":
             generate(store, recipe, signals, LocalEngine())
             return 0
-        from zoo_gen.ray_engine import RayEngine, cluster
+        from zoo_gen.make.ray_engine import RayEngine, cluster
 
         with cluster(None if where == "local" else where, 2):
             generate(store, recipe, signals, RayEngine())

@@ -81,8 +81,8 @@ def main(job: str, root: str, where: str, workers: str = "1") -> int:
 
             run_locally(Store(root), jobs, tracking, quiet)
             return 0
-        from training.on_ray.train import run_on_ray
-        from zoo_gen.ray_engine import cluster
+        from training.ray_train import run_on_ray
+        from zoo_gen.make.ray_engine import cluster
 
         n = int(workers)
         with cluster(None, 2):

@@ -14,7 +14,8 @@ import pytest
 from harness import Drive, Shards, Tell, add_node, begun, shards, until
 from scripted import SHARDS, Scripted, attempts, nodes, once, recipe
 
-from zoo_gen import LocalEngine, StorageError, Store, generate
+from zoo_gen import LocalEngine, StorageError, Store
+from zoo_gen.make.generate import generate
 
 AGENTS = {
     "ray::RuntimeEnvAgent",

@@ -15,7 +15,8 @@ from harness import Drive, Shards, Tell, shards, until
 from scripted import Scripted, attempts, once, recipe
 from servers import KEY, USER, Act, Flaky, Moto, Script, Swift, environment
 
-from zoo_gen import LocalEngine, StorageError, Store, generate
+from zoo_gen import LocalEngine, StorageError, Store
+from zoo_gen.make.generate import generate
 
 BUSY = 14  # answers of 503: more than s3fs and botocore try by themselves, five times two
 
@@ -158,7 +159,7 @@ def test_answers_that_are_slow_or_lost_change_nothing(
 def test_a_store_that_never_answered_is_not_waited_for(monkeypatch: Any) -> None:
     use(9, monkeypatch)
     pauses: list[float] = []
-    monkeypatch.setattr("zoo_gen.patience.time.sleep", pauses.append)
+    monkeypatch.setattr("zoo_gen.retry.time.sleep", pauses.append)
     with pytest.raises(StorageError, match="Could not connect"):
         Store("s3://zoo/typo").check_writable()
     assert pauses == []
@@ -169,7 +170,7 @@ def test_a_refusal_is_not_tried_again(moto: Moto, monkeypatch: Any) -> None:
     store = Store("s3://zoo/refused")
     store.publish("a", b"1")
     pauses: list[float] = []
-    monkeypatch.setattr("zoo_gen.patience.time.sleep", pauses.append)
+    monkeypatch.setattr("zoo_gen.retry.time.sleep", pauses.append)
     with pytest.raises(StorageError):
         store.read("b")
     assert pauses == []

@@ -16,7 +16,7 @@ import pytest
 from harness import ENVIRONMENT
 from servers import KEY, USER, Mlflow, Swift, environment
 
-from pipeline.cli import status
+from pipeline.commands.cli import status
 from zoo_gen import Store
 
 CONFIG = """

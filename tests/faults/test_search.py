@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from harness import ENVIRONMENT, until
 
+from training.search.ledger import Ledger, Trial
 from training.tracking.store import client_of
-from training.tuning.ledger import Ledger, Trial
 from zoo_gen import Store
 
 TRIALS = 4

@@ -26,7 +26,8 @@ from training import results
 from training.loop import Training
 from training.results import Job
 from training.tracking import Tracking
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, generate
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
+from zoo_gen.make.generate import generate
 
 EPOCHS, STEPS = 80, 320  # 84 training networks in batches of 21
 HOLD = STEPS // 2  # where a training waits until the test has struck

@@ -76,7 +76,7 @@ def test_a_wheel_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> 
     }
     ours = [f.relative_to(ROOT) for p in PACKAGES for f in (ROOT / p).rglob("*") if f.is_file()]
     assert {f.as_posix() for f in ours if "__pycache__" not in f.parts} <= names
-    data = {"zoo_gen/fit/kernel.c", "pipeline/configs/digits.yaml"}
+    data = {"zoo_gen/make/fit/kernel.c", "pipeline/config/configs/digits.yaml"}
     assert data | {f"{package}/py.typed" for package in PACKAGES} <= names
 
 

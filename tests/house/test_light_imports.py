@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[2]
 
 LEFT_OUT = {
     "dws": ["ray", "mlflow", "pyarrow", "pandas", "pydantic", "scipy"],
-    "zoo_gen.fit": ["ray", "mlflow"],
-    "zoo_gen.generate": ["ray", "mlflow"],
+    "zoo_gen.make.fit": ["ray", "mlflow"],
+    "zoo_gen.make.generate": ["ray", "mlflow"],
     "training.loop": ["ray", "mlflow"],
     "training.run": ["ray", "mlflow"],
-    "pipeline.cli": ["torch", "ray", "mlflow"],
+    "pipeline.commands.cli": ["torch", "ray", "mlflow"],
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader, generate
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo, ZooReader
+from zoo_gen.make.generate import generate
 from zoo_gen.sources.base import grid
 
 ROOT = Path(__file__).parents[2]

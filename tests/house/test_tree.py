@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("dws", "zoo_gen", "training", "pipeline")
 FOLDERS = (*PACKAGES, "notebooks", "benchmarks", "tests")
 NAMES_OF_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
-MOST_LINES = 300
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -31,11 +30,6 @@ def test_every_file_is_named_for_what_it_holds() -> None:
         if NAMES_OF_NOTHING & {part.strip("_") for part in file.with_suffix("").parts}
     ]
     assert nameless == []
-
-
-def test_a_file_fits_in_a_head() -> None:
-    lengths = {f.as_posix(): (ROOT / f).read_text().count("\n") for f in python_files(*PACKAGES)}
-    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
 
 
 def test_only_the_command_line_prints() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import status
+from pipeline.commands.cli import status
 
 CONFIG = """
 name: tiny

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.config import load
+from pipeline.config.config import load
+from pipeline.environment import Workplace
 from pipeline.steps import Run
-from pipeline.workplace import Workplace
 from zoo_gen import Classifier, ConfigError, Draw, Store, open_zoo
 
 TINY = """

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import cli
-from pipeline.report.command import free_port
+from pipeline.commands.cli import cli
+from pipeline.views.report.command import free_port
 
 LOCAL = ("--engine", "local")
 
@@ -23,7 +23,7 @@ LOCAL = ("--engine", "local")
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A root where the tiny config has run, without Ray."""
-    from pipeline.cli import status
+    from pipeline.commands.cli import status
 
     folder = tmp_path_factory.mktemp("root")
     assert status(["run", str(tiny), "--root", str(folder), *LOCAL]) == 0

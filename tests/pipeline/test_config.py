@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.built_in import built_in
-from pipeline.config import Config, load, written
+from pipeline.config.built_in import built_in
+from pipeline.config.config import Config, load, written
 from zoo_gen import ConfigError
 
 WRONG = {

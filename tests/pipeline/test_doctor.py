@@ -13,11 +13,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from pipeline.doctor import machine, services
-from pipeline.doctor.check import Answer, Check, Looking
+from pipeline.commands.doctor import machine, services
+from pipeline.commands.doctor.check import Answer, Check, Looking
 from zoo_gen import Store
-from zoo_gen.fit import compiler
-from zoo_gen.kinds import Plugin
+from zoo_gen.make.fit import compiler
+from zoo_gen.plugins import Plugin
 
 SECRET = "a-word-nobody-should-see"
 
@@ -147,7 +147,7 @@ def test_packages_that_are_too_old_are_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_plug_in_that_is_broken_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Plugin("x", "dwszoo.tasks", "a:B", "acme 1.2", "it cannot be imported")
     good = Plugin("y", "dwszoo.tasks", "a:C", "acme 1.2")
-    monkeypatch.setattr("pipeline.config.plugins", lambda: [broken, good])
+    monkeypatch.setattr("pipeline.config.config.plugins", lambda: [broken, good])
     first, second = machine.plugins()
     assert (first.status, first.remedy) == ("warning", "mend it, or pip uninstall acme")
     assert (second.status, second.found) == ("ok", str(good))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.shell_completion import BashComplete
 
-from pipeline.built_in import built_in
-from pipeline.cli import CONTENTS, cli, main
-from pipeline.completion import VARIABLE
+from pipeline.commands.cli import CONTENTS, cli, main
+from pipeline.commands.completion import VARIABLE
+from pipeline.config.built_in import built_in
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "ray", "mlflow", "pydantic", "matplotlib"}
@@ -46,7 +46,7 @@ def test_help_has_an_example_and_fits_a_terminal(dwszoo, name: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "from pipeline.cli import status; status(['--help']); status(['run', '--help'])",
+        "from pipeline.commands.cli import status; status(['--help']); status(['run', '--help'])",
         "from tests.pipeline.test_help import completed; completed('run', ''); "
         "completed('inspect', ''); completed('predict', ''); completed('import', '')",
     ],
@@ -92,7 +92,9 @@ def test_a_model_is_told_once_for_all_its_seeds(tmp_path: Path) -> None:
 
 
 def test_a_format_is_one_that_can_be_imported() -> None:
-    from zoo_gen.imports import FORMATS  # heavy, and this module is loaded where nothing may be
+    from zoo_gen.exchange.imports import (
+        FORMATS,  # heavy, and this module is loaded where nothing may be
+    )
 
     assert completed("import", "") == list(FORMATS)
     assert completed("import", "ne") == ["nef-arena"]
@@ -144,7 +146,7 @@ def test_a_letter_that_the_terminal_lacks_is_a_question_mark(
 ) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr("pipeline.cli.status", lambda _: print("65.9 ± 0.5"))
+    monkeypatch.setattr("pipeline.commands.cli.status", lambda _: print("65.9 ± 0.5"))
     with pytest.raises(SystemExit):
         main()
     terminal.seek(0)

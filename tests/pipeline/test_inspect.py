@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo_gen.shards import decode, encode
+from zoo_gen.zoo.shards import decode, encode
 
 SINES = """
 name: sines

@@ -23,8 +23,8 @@ import itertools
 
 from layouts import LAYOUTS
 
-from pipeline.cli import status
-from pipeline.pages.style import CSS
+from pipeline.commands.cli import status
+from pipeline.views.pages.style import CSS
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

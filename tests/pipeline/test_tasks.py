@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import load
+from pipeline.config.config import load
 from zoo_gen import ConfigError, open_zoo
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "zoo_gen"))
@@ -141,8 +141,8 @@ def test_an_imported_zoo_is_trained_on_by_its_name(dwszoo, imported: Path, tmp_p
 
 
 def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path: Path) -> None:
+    from pipeline.environment import Workplace
     from pipeline.steps import Run
-    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     for path in ("src", str(imported)):
@@ -154,8 +154,8 @@ def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path
 def test_the_driver_holds_no_networks_while_workers_train(
     dwszoo, config: Path, tmp_path: Path, monkeypatch
 ) -> None:
+    from pipeline.environment import Workplace
     from pipeline.steps import Run
-    from pipeline.workplace import Workplace
     from training import run
     from zoo_gen import Store
 
@@ -163,7 +163,7 @@ def test_the_driver_holds_no_networks_while_workers_train(
     assert code == 0, err
     held: list[int] = []
     monkeypatch.setattr(
-        "training.on_ray.train.run_on_ray",
+        "training.ray_train.run_on_ray",
         lambda *_: held.append(run._job_data.cache_info().currsize),
     )
     place = Workplace(Store(str(tmp_path)), "ray")
@@ -223,8 +223,8 @@ def test_a_wrong_task_is_told_by_its_key(name: str, change: str) -> None:
 
 
 def test_hashes_of_classification_are_those_of_before_there_were_tasks(tmp_path: Path) -> None:
+    from pipeline.environment import Workplace
     from pipeline.steps import Run
-    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     run = Run(*load("digits"), Workplace(Store(str(tmp_path))))
@@ -287,8 +287,8 @@ def test_a_task_that_zoo_or_model_does_not_suit_is_told_before_any_work(
 
 
 def test_configs_of_one_zoo_share_it(mnist: Path) -> None:
+    from pipeline.environment import Workplace
     from pipeline.steps import Run
-    from pipeline.workplace import Workplace
     from zoo_gen import Store
 
     names = ("mnist", "mnist-edit", "mnist-retrieve")

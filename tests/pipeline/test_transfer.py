@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "zoo_gen"))
 from layouts import LAYOUTS
 
 from zoo_gen import open_zoo
-from zoo_gen.imports import FORMATS
+from zoo_gen.exchange.imports import FORMATS
 
 
 def test_an_import_prints_the_zoo_and_tells_what_it_did(dwszoo, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from torch.nn.utils import parameters_to_vector
 from dws import WeightSpace, act, random_permutation
 from tests.dws.equivariance import PROPERTY, SPACES, rng, seeds, widths
 from training import loop
-from training.baselines import Inr2Vec, Transformer
-from training.baselines.inr2vec import rows
-from training.baselines.statistics import statistics
-from training.baselines.transformer import neuron_tokens
 from training.data import WeightData
 from training.loop import Training
 from training.models import Inr2VecNetwork, MlpNetwork, StatisticsNetwork, TransformerNetwork
+from training.models.networks import Inr2Vec, Transformer
+from training.models.networks.inr2vec import rows
+from training.models.networks.statistics import statistics
+from training.models.networks.transformer import neuron_tokens
 
 NETWORKS: dict[str, Any] = {
     "mlp": MlpNetwork(hidden=(32,), dropout=0.1),

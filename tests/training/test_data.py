@@ -19,7 +19,7 @@ from training.data import AT_ONCE, Preparation, WeightData, check_memory, load, 
 from training.models import MlpNetwork
 from training.tasks import Classify, Regress, Retrieve, Task
 from zoo_gen import ConfigError, Store, TrainingError, ZooReader
-from zoo_gen.memory import bytes_of_batches, bytes_of_theta
+from zoo_gen.zoo.memory import bytes_of_batches, bytes_of_theta
 
 KINDS: tuple[Preparation, ...] = ("align", "canonical-sine", "canonical-relu")
 

@@ -22,7 +22,7 @@ from training.models import (
 )
 from training.tasks import Contrast, Edit, Regress
 from zoo_gen import Digits, ModelError, ZooReader
-from zoo_gen.description import Network
+from zoo_gen.zoo.description import Network
 
 NETWORKS = [
     None,

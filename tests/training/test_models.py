@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dws import WeightSpace
-from training.baselines import Inr2Vec, Statistics, Transformer
 from training.models import Inr2VecNetwork, StatisticsNetwork, TransformerNetwork
+from training.models.networks import Inr2Vec, Statistics, Transformer
 from zoo_gen import ConfigError
 
 SPACE = WeightSpace.mlp([2, 5, 4, 3])

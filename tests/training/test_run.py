@@ -14,8 +14,8 @@ from training.run import FileCheckpoints, run_locally
 from training.tasks import Retrieve
 from training.tracking import Tracking
 from zoo_gen import Store
-from zoo_gen.ray_engine import repeat
-from zoo_gen.told_once import tell_once
+from zoo_gen.log_once import tell_once
+from zoo_gen.make.ray_engine import repeat
 
 Said = Callable[[], list[str]]
 

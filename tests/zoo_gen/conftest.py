@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Signals, Split, Store, Zoo, generate
+from zoo_gen import Digits, Fit, LocalEngine, Recipe, Signals, Split, Store, Zoo
+from zoo_gen.make.generate import generate
 
 FIT = Fit((2, 6, 5, 1), w0=3.0, init="paper", steps=20, learning_rate=0.01)
 ZOO = Zoo(FIT, Split(7, 1, 2), views=3, rows_per_shard=32)

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from zoo_gen import Fit
-from zoo_gen.fit import init
-from zoo_gen.fit.problem import drawn_points, features
+from zoo_gen.make.fit import init
+from zoo_gen.make.fit.problem import drawn_points, features
 
 EXECUTIONS = ["eager", "compiled"]
 

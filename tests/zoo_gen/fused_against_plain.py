@@ -15,8 +15,8 @@ import torch
 from fitting import plain_loop
 from recipes import BASE, RECIPES, signals_for
 
-from zoo_gen.fit import fused, init
-from zoo_gen.fit.problem import Problem, features
+from zoo_gen.make.fit import fused, init
+from zoo_gen.make.fit.problem import Problem, features
 
 SEEDS = [2**40 + 3, 1, 4]
 

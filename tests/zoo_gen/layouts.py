@@ -33,7 +33,7 @@ class Truth:
         nets: the networks, in the order of the members.
         columns: name -> values.
         offset: what the layout's networks add to their output.
-        options: of `zoo_gen.imports.open_source`.
+        options: of `zoo_gen.exchange.imports.open_source`.
     """
 
     nets: list[nn.Sequential]

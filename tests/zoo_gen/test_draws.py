@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_gen import ConfigError, Draw
-from zoo_gen.draws import sampled
+from zoo_gen.recipe.draws import sampled
 
 
 def samples(draw: Draw, count: int = 4000) -> np.ndarray:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from zoo_gen import Split, StorageError, Store, ZooError, ZooReader
-from zoo_gen.export import KINDS, export_zoo
-from zoo_gen.imports import Import, open_source
+from zoo_gen.exchange.export import KINDS, export_zoo
+from zoo_gen.exchange.imports import Import, open_source
 
 AS = {"pth": "folder", "safetensors": "safetensors", "hdf5": "nef-arena"}
 

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from zoo_gen import Fit, Signals, SourceError
-from zoo_gen.fit import fit_networks, init, render
+from zoo_gen.make.fit import fit_networks, init, render
 
 executions = pytest.mark.parametrize("execution", EXECUTIONS)
 

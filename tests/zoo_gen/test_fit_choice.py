@@ -23,12 +23,12 @@ from zoo_gen import (
     Store,
     ZooError,
     generate,
-    told_once,
+    log_once,
 )
-from zoo_gen.fit import choose, compiler, eager, fit_networks
-from zoo_gen.fit.compiler import NoCompilerError, kernel
-from zoo_gen.fit.gradients import Gradients
-from zoo_gen.shards import decode
+from zoo_gen.make.fit import choose, compiler, eager, fit_networks
+from zoo_gen.make.fit.compiler import NoCompilerError, kernel
+from zoo_gen.make.fit.gradients import Gradients
+from zoo_gen.zoo.shards import decode
 
 MNIST = Fit((2, 32, 32, 1))
 SMALL = Fit((2, 8, 1), w0=3.0, steps=20)
@@ -38,7 +38,7 @@ SMALL = Fit((2, 8, 1), w0=3.0, steps=20)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty cache of kernels, and nothing told or built yet."""
     monkeypatch.setenv("DWSZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(told_once, "_told", set())
+    monkeypatch.setattr(log_once, "_told", set())
     kernel.cache_clear()
     yield tmp_path / "cache"
     kernel.cache_clear()
@@ -90,7 +90,7 @@ def test_more_layers_than_the_kernel_takes_are_fitted_without(
 
 BUILD = """
 import sys
-from zoo_gen.fit import compiler
+from zoo_gen.make.fit import compiler
 run, builds = compiler._ran, []
 def counted(command):
     builds.append("-o" in command)
@@ -123,7 +123,7 @@ def test_the_private_one_is_the_same_for_all_and_ends_with_its_process(tmp_path:
     (tmp_path / "file").write_text("")
     (tmp_path / "tmp").mkdir()
     program = (
-        "from zoo_gen.fit.compiler import cache_folder, kernel; kernel()"
+        "from zoo_gen.make.fit.compiler import cache_folder, kernel; kernel()"
         "; print(*(file.suffix for file in sorted(cache_folder().iterdir())))"
     )
     places = {"DWSZOO_CACHE": str(tmp_path / "file" / "below"), "TMPDIR": str(tmp_path / "tmp")}

@@ -15,10 +15,10 @@ import pytest
 import torch
 from recipes import RECIPES
 
-from zoo_gen import Fit, told_once
-from zoo_gen.fit import choose, fused
-from zoo_gen.fit.choice import wants_gpu
-from zoo_gen.fit.problem import Problem
+from zoo_gen import Fit, log_once
+from zoo_gen.make.fit import choose, fused
+from zoo_gen.make.fit.choice import wants_gpu
+from zoo_gen.make.fit.problem import Problem
 
 HERE = Path(__file__).parent
 MNIST = Fit((2, 32, 32, 1))
@@ -73,7 +73,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from zoo_gen.fit.triton_kernel import fit_steps
+from zoo_gen.make.fit.triton_kernel import fit_steps
 
 shapes = dict(SIZE=1316, N=32, T=32, IN=2, OUT=1, HIDDEN=2, ACTIVATION=0, CROSS=False, SCALED=True,
               RANDOM=False, PRECISION=sys.argv[1])
@@ -136,7 +136,7 @@ def test_a_gpu_is_used_where_there_is_one(
 def test_without_a_gpu_the_fused_fit_is_replaced_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(told_once, "_told", set())
+    monkeypatch.setattr(log_once, "_told", set())
     assert choose("fused", MNIST, 1, 784) == "compiled"
     assert "needs a GPU that torch can use, there is none" in caplog.text
 
@@ -151,7 +151,7 @@ def test_tasks_ask_for_a_gpu_where_the_zoo_is_worth_it() -> None:
 def test_where_the_gpu_s_memory_is_full_the_members_are_halved_and_all_fitted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(told_once, "_told", set())
+    monkeypatch.setattr(log_once, "_told", set())
 
     def scarce(problem: Problem, theta: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(theta) > 2:

@@ -9,9 +9,9 @@ import torch
 from fitting import EXECUTIONS, plain_loop
 from recipes import BASE, RECIPES, signals_for
 
-from zoo_gen.fit import fit_networks, init
-from zoo_gen.fit.choice import RUNS
-from zoo_gen.fit.problem import Problem, features, losses, outputs
+from zoo_gen.make.fit import fit_networks, init
+from zoo_gen.make.fit.choice import RUNS
+from zoo_gen.make.fit.problem import Problem, features, losses, outputs
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

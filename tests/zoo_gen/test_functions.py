@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from zoo_gen import ConfigError, Fit, LocalEngine, Recipe, Sine, Sines, Split, Store, Zoo, generate
+from zoo_gen import ConfigError, Fit, LocalEngine, Recipe, Sine, Sines, Split, Store, Zoo
+from zoo_gen.make.generate import generate
 
 RANGES = st.tuples(st.floats(-5, 5), st.floats(0, 5)).map(lambda r: (r[0], r[0] + r[1]))
 

@@ -27,8 +27,8 @@ from zoo_gen import (
     ZooReader,
     generate,
 )
-from zoo_gen.generate import Job, Progress, ShardDone, fit_shard
-from zoo_gen.shards import decode
+from zoo_gen.make.generate import Job, Progress, ShardDone, fit_shard
+from zoo_gen.zoo.shards import decode
 
 
 def shards(store: Store, recipe: Recipe) -> dict[str, bytes]:
@@ -176,7 +176,7 @@ def test_ray_gives_the_same_bytes_with_any_number_of_workers(
     signals: Signals,
     workers: int,
 ) -> None:
-    from zoo_gen.ray_engine import RayEngine
+    from zoo_gen.make.ray_engine import RayEngine
 
     store = Store(str(tmp_path))
     assert generate(store, recipe, signals, RayEngine(workers)).fitted == 90
@@ -186,7 +186,7 @@ def test_ray_gives_the_same_bytes_with_any_number_of_workers(
 def test_an_error_in_a_ray_task_comes_out_as_itself(
     ray_session: int, tmp_path: Path, recipe: Recipe, signals: Signals
 ) -> None:
-    from zoo_gen.ray_engine import RayEngine
+    from zoo_gen.make.ray_engine import RayEngine
 
     store = Store(str(tmp_path))
     store.publish(f"{recipe.folder}/shards", b"a file where the folder should be")
@@ -197,7 +197,8 @@ def test_an_error_in_a_ray_task_comes_out_as_itself(
 
 GENERATE = """
 import pickle, sys
-from zoo_gen import LocalEngine, Store, generate
+from zoo_gen import LocalEngine, Store
+from zoo_gen.make.generate import generate
 recipe, signals = pickle.load(open(sys.argv[1], "rb"))
 generate(Store(sys.argv[2]), recipe, signals, LocalEngine())
 """

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo_gen import LocalEngine, Recipe, Signals, Store, ZooReader, generate, open_zoo
-from zoo_gen.generate import shard_name
-from zoo_gen.health import examine
-from zoo_gen.shards import Columns, decode, encode
-from zoo_gen.tally import Ends, Moments, Thinned, Words
-from zoo_gen.verdict import findings
+from zoo_gen import LocalEngine, Recipe, Signals, Store, ZooReader, open_zoo
+from zoo_gen.health.health import examine
+from zoo_gen.health.streaming import Ends, Moments, Thinned, Words
+from zoo_gen.health.verdict import findings
+from zoo_gen.make.generate import generate, shard_name
+from zoo_gen.zoo.shards import Columns, decode, encode
 
 Change = Callable[[Columns], object]
 

@@ -18,8 +18,8 @@ from layouts import LAYOUTS, SEQ, save, siren, state
 from torch import nn
 
 from zoo_gen import ConfigError, DwszooError, SourceError, Split, Store, ZooReader
-from zoo_gen.imports import FORMATS, Import, open_source
-from zoo_gen.imports.run import named
+from zoo_gen.exchange.imports import FORMATS, Import, open_source
+from zoo_gen.exchange.imports.run import named
 
 
 class Exploit:

@@ -14,8 +14,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from dws import WeightSpace
 from zoo_gen import SourceError, Split, Store, ZooError, ZooReader
-from zoo_gen.imports import FORMATS, Import, open_source
-from zoo_gen.imports.run import named
+from zoo_gen.exchange.imports import FORMATS, Import, open_source
+from zoo_gen.exchange.imports.run import named
 
 SPLIT = Split(6, 2, 2)
 ROWS = 7
@@ -129,7 +129,7 @@ def test_one_step_of_a_run_can_be_taken_alone(tmp_path: Path) -> None:
 
 
 def test_keras_flattens_places_first(tmp_path: Path) -> None:
-    from zoo_gen.imports.layers import layout_of
+    from zoo_gen.exchange.imports.layers import layout_of
 
     conv = torch.nn.Conv2d(2, 3, 2)
     linear = torch.nn.Linear(12, 5)

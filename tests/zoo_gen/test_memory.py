@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from zoo_gen import Recipe, Store, ZooReader
-from zoo_gen.memory import available, bytes_of_batches, bytes_of_theta
-from zoo_gen.zoo import READERS
+from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
+from zoo_gen.zoo.zoo import READERS
 
 KIB = 1024
 

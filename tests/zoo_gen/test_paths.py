@@ -10,11 +10,12 @@ import h5py
 import pytest
 import torch
 
-from zoo_gen import LocalEngine, Recipe, Signals, StorageError, Store, ZooReader, generate
+from zoo_gen import LocalEngine, Recipe, Signals, StorageError, Store, ZooReader
 from zoo_gen.errors import SourceError
-from zoo_gen.export import export_zoo
-from zoo_gen.imports import open_source
-from zoo_gen.shards import decode, encode
+from zoo_gen.exchange.export import export_zoo
+from zoo_gen.exchange.imports import open_source
+from zoo_gen.make.generate import generate
+from zoo_gen.zoo.shards import decode, encode
 
 LEADS_OUT = ["../outside", "shards/../../outside", "a/../../../outside", "/outside", ".."]
 

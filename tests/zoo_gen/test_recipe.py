@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zoo_gen import ConfigError, Digits, Fit, Idx, Recipe, Signals, Split, Zoo
-from zoo_gen.recipe import hashed
+from zoo_gen.recipe.recipe import hashed
 
 BASE = Zoo(Fit((2, 4, 1)), Split(7, 1, 2))
 CHANGES = {

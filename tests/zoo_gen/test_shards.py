@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from zoo_gen import CorruptShard, Recipe, StorageError, Store, ZooReader
-from zoo_gen.shards import decode, encode
+from zoo_gen.zoo.shards import decode, encode
 
 WEIGHT = pa.field("element", pa.float32(), nullable=False)
 

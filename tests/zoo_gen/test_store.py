@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(
 
 def test_a_process_killed_while_writing_shows_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from zoo_gen.store import Store\n"
+        "import os, signal, sys; from zoo_gen.zoo.store import Store\n"
         "os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Store(sys.argv[1]).publish('part', b'x' * 10_000_000)"
     )

@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from zoo_gen import Recipe, Signals, Store, ZooError, ZooReader, open_zoo
-from zoo_gen.fit import render
-from zoo_gen.shards import decode, encode
+from zoo_gen.make.fit import render
+from zoo_gen.zoo.shards import decode, encode
 
 
 @pytest.fixture(scope="session")

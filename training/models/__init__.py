@@ -13,7 +13,7 @@ from training.models.baselines import (
 )
 from training.models.dwsnet import DwsNetwork
 from training.models.references import FineTuneNetwork, UnchangedNetwork
-from zoo_gen.kinds import Kinds
+from zoo_gen.plugins import Kinds
 
 NETWORKS = Kinds(
     "dwszoo.models",

@@ -1,4 +1,4 @@
-"""Descriptions of what DWSNets are compared with: the networks of `training.baselines`."""
+"""Descriptions of what DWSNets are compared with: the networks of `training.models.networks`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from dws import WeightSpace
-from training.baselines import FlatMLP, Inr2Vec, Statistics, Transformer
 from training.models.base import Network, check_positive, check_share, check_widths
+from training.models.networks import FlatMLP, Inr2Vec, Statistics, Transformer
 from zoo_gen import ConfigError
 
 
 @dataclass(frozen=True)
 class MlpNetwork(Network):
-    """`training.baselines.FlatMLP`.
+    """`training.models.networks.FlatMLP`.
 
     Attributes:
         hidden: widths of the hidden layers.
@@ -37,7 +37,7 @@ class MlpNetwork(Network):
 
 @dataclass(frozen=True)
 class Inr2VecNetwork(Network):
-    """`training.baselines.Inr2Vec`.
+    """`training.models.networks.Inr2Vec`.
 
     Its batch norm takes the statistics of each worker's own slice of a batch, so that, unlike other
     networks, it learns something else with another number of workers.
@@ -67,7 +67,7 @@ class Inr2VecNetwork(Network):
 
 @dataclass(frozen=True)
 class TransformerNetwork(Network):
-    """`training.baselines.Transformer`.
+    """`training.models.networks.Transformer`.
 
     Attributes:
         channels: features of a token; a multiple of ``heads``.
@@ -113,7 +113,7 @@ class TransformerNetwork(Network):
 
 @dataclass(frozen=True)
 class StatisticsNetwork(Network):
-    """`training.baselines.Statistics`.
+    """`training.models.networks.Statistics`.
 
     Attributes:
         hidden: widths of the hidden layers.

@@ -20,7 +20,7 @@ class UnchangedNetwork(Network):
     yardstick: ClassVar[bool] = True
 
     def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
-        """Never: it gives weights (`training.editors`)."""
+        """Never: it gives weights (`training.models.editors`)."""
         raise ConfigError(
             "network.kind: got unchanged, which gives weights back as they came; this task needs a "
             "vector for each network"

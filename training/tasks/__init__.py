@@ -12,7 +12,7 @@ from training.tasks.edit import Edit
 from training.tasks.predict_accuracy import PredictAccuracy
 from training.tasks.regress import Regress, Values
 from training.tasks.retrieve import Retrieve
-from zoo_gen.kinds import Kinds
+from zoo_gen.plugins import Kinds
 
 TASKS = Kinds(
     "dwszoo.tasks",

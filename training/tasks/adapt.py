@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dws import forward
-from training.editors import Unchanged, build_editor
 from training.models import FineTuneNetwork, Network, check_positive
+from training.models.editors import Unchanged, build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
 from zoo_gen import Classifier, ConfigError, Mlp, Source, TrainingError, ZooReader
-from zoo_gen.classifiers import CORRUPTIONS, corrupt
-from zoo_gen.classifiers.runs import Images
-from zoo_gen.recipe import AnyFit
+from zoo_gen.make.classifiers import CORRUPTIONS, corrupt
+from zoo_gen.make.classifiers.runs import Images
+from zoo_gen.recipe.recipe import AnyFit
 
 if TYPE_CHECKING:
     from training.augmentation import Augmentation

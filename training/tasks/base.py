@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from training.models import Network
 from zoo_gen import ConfigError, Source, ZooReader
-from zoo_gen.recipe import AnyFit, hashed
+from zoo_gen.recipe.recipe import AnyFit, hashed
 
 if TYPE_CHECKING:
     from training.augmentation import Augmentation

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from dws import forward
-from training.editors import build_editor
 from training.models import Network, check_positive
+from training.models.editors import build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
 from zoo_gen import ConfigError, Fit, Source, ZooReader
-from zoo_gen.recipe import AnyFit
+from zoo_gen.recipe.recipe import AnyFit
 
 if TYPE_CHECKING:
     from training.data import WeightData

@@ -5,7 +5,7 @@ which is all that generation sees. A new source is a file with a `Source`, and a
 or in another package an entry point of the group ``dwszoo.sources`` (docs/extend-source.md).
 """
 
-from zoo_gen.kinds import Kinds
+from zoo_gen.plugins import Kinds
 from zoo_gen.sources.arrays import NumpyArrays
 from zoo_gen.sources.base import Part, Signals, Source, function_signals, grid, proportional
 from zoo_gen.sources.folder import Folder

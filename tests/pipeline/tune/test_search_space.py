@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import load, load_search
+from pipeline.config.config import load, load_search
 from zoo_gen import ConfigError, Draw
 
 CONFIG: dict[str, Any] = {

@@ -11,9 +11,9 @@ import torch
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.editors import build_editor
 from training.loop import Training
 from training.models import DwsNetwork, FineTuneNetwork, MlpNetwork, Network, UnchangedNetwork
+from training.models.editors import build_editor
 from training.tasks import Adapt
 from zoo_gen import (
     Classifier,
@@ -32,8 +32,8 @@ from zoo_gen import (
     ZooReader,
     generate,
 )
-from zoo_gen.classifiers import corrupt
-from zoo_gen.classifiers.settings import Cnn
+from zoo_gen.make.classifiers import corrupt
+from zoo_gen.recipe.classifier import Cnn
 from zoo_gen.sources.images import images_with_labels
 
 FIT = Classifier(

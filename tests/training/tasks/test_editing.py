@@ -13,7 +13,6 @@ from dws import act, random_permutation
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.editors import build_editor
 from training.loop import Training
 from training.models import (
     DwsNetwork,
@@ -24,6 +23,7 @@ from training.models import (
     TransformerNetwork,
     UnchangedNetwork,
 )
+from training.models.editors import build_editor
 from training.tasks import Edit
 from zoo_gen import ConfigError, Digits, Sine, Store, ZooReader
 

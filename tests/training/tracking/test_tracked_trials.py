@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from training.search.ledger import Trial
+from training.search.settings import Objective
 from training.tracking import Tracking
 from training.tracking.store import client_of
 from training.tracking.trials import TrackedTrials
-from training.tuning.ledger import Trial
-from training.tuning.settings import Objective
 
 ACCURACY = Objective("val_accuracy", greater=True)
 DONE = Trial(3, {"m.lr": 0.1}, "done", ((1, 0.25), (2, 0.75)), 1.5)

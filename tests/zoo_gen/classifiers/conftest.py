@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo_gen import Classifier, Draw, LocalEngine, Mlp, Recipe, Signals, Split, Store, Zoo, generate
-from zoo_gen.classifiers.runs import Images
+from zoo_gen import Classifier, Draw, LocalEngine, Mlp, Recipe, Signals, Split, Store, Zoo
+from zoo_gen.make.classifiers.runs import Images
+from zoo_gen.make.generate import generate
 from zoo_gen.sources.images import Digits, images_with_labels
 
 FIT = Classifier(

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import vector_to_parameters
 
 from zoo_gen import Classifier, Cnn, Mlp, ZooError
-from zoo_gen.classifiers import accuracy, logits
+from zoo_gen.make.classifiers import accuracy, logits
 
 NETWORKS = [Mlp((8, 7), pixels=(-1.0, 1.0)), Cnn((4, 5), pixels=(-1.0, 1.0)), Cnn((3,), 5, 1)]
 SHAPE = (2, 7, 6)

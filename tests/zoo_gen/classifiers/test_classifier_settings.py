@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo_gen import Classifier, Cnn, ConfigError, Draw, Mlp
-from zoo_gen.recipe import hashed
+from zoo_gen.recipe.recipe import hashed
 
 FIT = Classifier(Mlp((6, 5), pixels=(-1.0, 1.0)), runs=3)
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -66,7 +66,7 @@ def test_what_is_written_is_read(network: Mlp | Cnn) -> None:
 
 
 def test_steps_of_a_range_are_whole() -> None:
-    from zoo_gen.classifiers.runs import draw_run
+    from zoo_gen.make.classifiers.runs import draw_run
 
     fit = replace(FIT, steps=Draw(uniform=(3.5, 40)), snapshots=(0.01, 0.5, 1.0))
     for seed in range(20):

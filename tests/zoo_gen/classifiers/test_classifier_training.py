@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from zoo_gen import Classifier, Cnn, Draw, Idx, Mlp
-from zoo_gen.classifiers import accuracy
-from zoo_gen.classifiers.optimizers import Update
-from zoo_gen.classifiers.runs import Images, Order, Run, dealt_pair, draw_run
-from zoo_gen.classifiers.train import batches, train
+from zoo_gen.make.classifiers import accuracy
+from zoo_gen.make.classifiers.optimizers import Update
+from zoo_gen.make.classifiers.runs import Images, Order, Run, dealt_pair, draw_run
+from zoo_gen.make.classifiers.train import batches, train
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,

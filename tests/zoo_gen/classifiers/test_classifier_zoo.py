@@ -30,11 +30,11 @@ from zoo_gen import (
     ZooReader,
     generate,
 )
-from zoo_gen.classifiers.rows import evaluated, the_run
-from zoo_gen.classifiers.runs import Images
-from zoo_gen.export import export_zoo
-from zoo_gen.generate import Job, describe, fit_shard
-from zoo_gen.imports import Import, open_source
+from zoo_gen.exchange.export import export_zoo
+from zoo_gen.exchange.imports import Import, open_source
+from zoo_gen.make.classifiers.rows import evaluated, the_run
+from zoo_gen.make.classifiers.runs import Images
+from zoo_gen.make.generate import Job, describe, fit_shard
 
 HYPER = ["optimizer", "learning_rate", "weight_decay", "init_scale", "activation", "dropout"]
 HYPER += ["label_noise", "fraction", "run_steps"]
@@ -91,7 +91,7 @@ def test_ray_gives_the_same_bytes(
     classifier_recipe: Recipe,
     labelled: Signals,
 ) -> None:
-    from zoo_gen.ray_engine import RayEngine
+    from zoo_gen.make.ray_engine import RayEngine
 
     store = Store(str(tmp_path))
     generate(store, classifier_recipe, labelled, RayEngine(2))
@@ -190,7 +190,7 @@ def test_zoos_of_classifiers_that_were_scored_otherwise_are_other_zoos(
     classifier_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = classifier_recipe.hash8
-    monkeypatch.setattr("zoo_gen.recipe.CLASSIFIER_FORMAT", 1)
+    monkeypatch.setattr("zoo_gen.recipe.recipe.CLASSIFIER_FORMAT", 1)
     assert classifier_recipe.hash8 != now
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoo_gen import Idx, ZooError
-from zoo_gen.classifiers import CORRUPTIONS, corrupt
+from zoo_gen.make.classifiers import CORRUPTIONS, corrupt
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,175 @@
+"""`dwszoo predict`: what a trained model says of the networks of a zoo, or of one of your own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from pipeline.commands.completion import model_names, zoo_names
+from pipeline.commands.options import debug_option, root_option
+
+if TYPE_CHECKING:
+    from training.model_file import TrainedModel
+    from zoo_gen import Store
+
+LIKELIEST = 3  # classes that are told of one network
+
+
+@click.command()
+@click.argument("model", shell_complete=model_names)
+@click.argument("networks", metavar="INPUT", shell_complete=zoo_names)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(),
+    help="Where predictions go, as Parquet (of a zoo by default below predictions/ of the root).",
+)
+@click.option(
+    "--tracking",
+    metavar="URI",
+    help="The MLflow store (default: MLFLOW_TRACKING_URI, or the root's own).",
+)
+@root_option
+@debug_option
+def predict(model: str, networks: str, out: str | None, tracking: str | None, root: str) -> None:
+    """Predict with a trained MODEL what it learned, of the networks in INPUT.
+
+    MODEL is any model of a report, as CONFIG-MODEL (the champion if it is registered, else the
+    seed that is best on validation networks); a version (models:/NAME@champion, models:/NAME/2);
+    a run of MLflow (its id); or a folder below models/ of a root. INPUT is a zoo (its folder, or
+    its name below the root), or a file with a network of your own: a state dict, or a whole
+    nn.Sequential. Its architecture must be the one that the model reads. No code of a file is run.
+
+    \b
+    dwszoo predict models:/mnist-dwsnet@champion mnist
+    dwszoo predict digits-dwsnet my-network.pth
+    """
+    from pipeline.views.pages.place import file_place
+    from training.own_networks import SUFFIXES
+    from training.predictions import encode
+    from zoo_gen import Store
+
+    store = Store(root)
+    target = file_place("--out", out, "told.parquet") if out else None
+    found, origin = _model(store, model, tracking)
+    click.echo(f"model        {origin}")
+    if networks.endswith(SUFFIXES):
+        columns = _of_file(found, Path(networks))
+        about = {"network": networks}
+    else:
+        columns, about = _of_zoo(found, store, networks)
+        target = target or (store, f"predictions/{found.name}-of-{about['zoo']}.parquet")
+    if target is not None:
+        place, name = target
+        place.publish(name, encode(columns, {"model": origin, "learned_from": found.zoo, **about}))
+        click.echo(f"written to   {place.url(name)}")
+
+
+def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel, str]:
+    """The model that is meant, and what it is.
+
+    Raises:
+        ModelError: there is none, or its file cannot be used.
+        TrackingError: the MLflow store cannot be reached.
+    """
+    from training.model_file import decode
+    from training.results import MODEL_FILE
+    from zoo_gen import ModelError, Store
+
+    inside = (Path(name) / MODEL_FILE).is_file()  # a folder below models/
+    if "://" in name or name.endswith(".safetensors") or Path(name).is_file() or inside:
+        file = f"{name.rstrip('/')}/{MODEL_FILE}" if inside else name
+        place, base = Store.around(file)
+        if not place.exists(base):
+            raise ModelError(f"{name}: there is no such file")
+        return decode(place.read(base), file), file
+    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None and store.is_local and store.exists("mlflow.db"):
+        uri = f"sqlite:///{store.local()}/mlflow.db"
+    from training.tracking.registry import RUN, fetch, registered
+
+    if ":/" not in name and not RUN.fullmatch(name):
+        known = registered(uri) if uri else []
+        if name not in known:
+            return _unregistered(store, name, known)
+    if uri is None:
+        raise ModelError(
+            f"{name}: {store.root} has no MLflow store; give --root, or --tracking with the "
+            "address of an MLflow server"
+        )
+    what, content = fetch(uri, name)
+    return decode(content, what), what
+
+
+def _unregistered(store: Store, name: str, registered: list[str]) -> tuple[TrainedModel, str]:
+    """A model below the root.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    from pipeline.config.messages import nearest
+    from pipeline.trained import trained_model, trained_names
+    from zoo_gen import ModelError
+
+    if found := trained_model(store, name):
+        return found
+    known = sorted({*registered, *trained_names(store)})
+    raise ModelError(
+        f"{name}: there is no such file, and no model of this name{nearest(name, known)}; known "
+        f"here: {', '.join(known) or 'none (--root is another, or `dwszoo run` trains some)'}"
+    )
+
+
+def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Predictions of a zoo as columns, and which zoo it is; how good they are is told."""
+    from pipeline.commands.progress import Bar
+    from pipeline.views.inspect.places import find
+    from pipeline.views.pages.sheet import number
+    from training.predictions import known, predict_zoo, scores
+
+    zoo = find(store, name)
+    folder = f"{zoo.description['recipe'].get('name', 'zoo')}-{zoo.hash8}"
+    with Bar(Console(stderr=True), f"predicting {folder}", len(zoo), "networks") as bar:
+        bar.update(0)
+        columns = predict_zoo(model, zoo, bar.update)
+    count = len(columns["member"])
+    left = f"; {len(zoo) - count:,} that diverged are left out" if count < len(zoo) else ""
+    click.echo(f"networks     {count:,} of {folder}{left}")
+    if folder != model.zoo:
+        click.echo(f"note         the model learned from another zoo ({model.zoo})")
+    scored, unknown = scores(model, columns), int((~known(model, columns)).sum())
+    if scored and unknown:
+        needs = " or ".join(model.task.needs)
+        click.echo(f"note         {unknown:,} have no {needs} and are not scored")
+    for split, found in scored.items():
+        told = (f"{k} {v:.1%}" if k == "accuracy" else f"{k} {number(v)}" for k, v in found.items())
+        click.echo(f"{split:<12} {', '.join(told)}")
+    return columns, {"zoo": folder, "url": zoo.url}
+
+
+def _of_file(model: TrainedModel, file: Path) -> dict[str, Any]:
+    """Predictions of one network, told; a row."""
+    import numpy as np
+
+    from pipeline.views.pages.sheet import number
+    from training.own_networks import read_network
+    from training.predictions import answers
+
+    space, theta = read_network(file)
+    model.require(space, str(file))
+    columns = answers(model.output, model.predict(theta))
+    click.echo(f"network      {file}, {space}")
+    if model.output.kind == "logits":
+        shares = columns["probabilities"][0]
+        for i in np.argsort(-shares)[:LIKELIEST]:
+            click.echo(f"class {i:<7}{shares[i]:.1%}")
+    elif model.output.kind == "values":
+        for name in model.output.names:
+            click.echo(f"{name:<12} {number(float(columns[f'predicted_{name}'][0]))}")
+    else:
+        click.echo(f"{model.output.kind:<12} {model.output.size} numbers; --out FILE writes them")
+    return {"file": np.array([str(file)]), **columns}

@@ -1,0 +1,1 @@
+"""Typed configuration: files, built-in configs, and errors that name the key."""

@@ -1,0 +1,64 @@
+"""Where and how a command works."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from rich.console import Console
+
+from zoo_gen import Store
+from zoo_gen.recipe.fit import Fitting
+
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+@dataclass
+class Workplace:
+    """Where and how a command works; nothing in it changes a result.
+
+    Attributes:
+        store: the root.
+        engine: ``"ray"``, or ``"local"`` for this process alone.
+        address: of a Ray cluster; None starts a local Ray.
+        workers: processes; None for one per CPU.
+        workers_per_model: of them, how many share the training of one model.
+        fitting: which execution fits networks; changes them by rounding.
+        console: for progress and messages.
+    """
+
+    store: Store
+    engine: Literal["ray", "local"] = "ray"
+    address: str | None = None
+    workers: int | None = None
+    workers_per_model: int = 1
+    fitting: Fitting = "auto"
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def cpus(self) -> int:
+        """CPUs of the Ray session, which is started or joined at the first use."""
+        if self.address is None:
+            # read while Ray is imported: a Ray of one machine listens on loopback alone
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
+        from zoo_gen.make.ray_engine import cluster
+
+        where = f"the Ray cluster at {self.address}" if self.address else "a local Ray"
+        with self.console.status(f"starting {where}"):
+            return self._stack.enter_context(cluster(self.address, self.workers))
+
+    def say(self, text: str) -> None:
+        """A line for the person."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)

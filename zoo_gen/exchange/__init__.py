@@ -1,0 +1,1 @@
+"""Zoos in other formats: import and export."""

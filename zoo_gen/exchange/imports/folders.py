@@ -1,0 +1,288 @@
+"""Folders with a file per network: the public layouts, and any folder with a table of labels."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo_gen.errors import SourceError
+from zoo_gen.exchange.imports.checkpoints import (
+    BadFile,
+    Checkpoints,
+    Extra,
+    State,
+    numbers,
+    read_state,
+)
+from zoo_gen.exchange.imports.listing import Listing, fingerprint, masked
+from zoo_gen.exchange.imports.tables import read_table
+from zoo_gen.recipe.recipe import SPLITS
+from zoo_gen.zoo.shards import Columns
+from zoo_gen.zoo.zoo import Network
+
+PAPER = Network("sine", 30.0, 0.5)
+SIREN = Network("sine", 30.0, 0.0)
+SUFFIXES = (".pth", ".pt", ".safetensors")
+MARKER = "dwszoo-export.json"  # what `dwszoo export` leaves beside the files
+
+MNIST_FOLDER = re.compile(r"[^_]+_png_(training|testing)_(\d+)_(\d+)$")
+MNIST_TRAINING = 60_000  # test images are counted on from here, as in the IDX files
+NFN_FOLDER = re.compile(r".+_(\d+)s$")
+NFN_FILE = re.compile(r"net(\d+)\.pth$")
+
+
+@dataclass
+class _Row:
+    """A network, as its place and name tell."""
+
+    file: str
+    signal: int
+    view: int = 0
+    split: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+def mnist(src: Path) -> Checkpoints:
+    """MNIST networks of Navon et al. 2023: ``mnist_png_{part}_{label}_{idx}/.../*.pth``.
+
+    ``signal`` is the index of the image in MNIST, test images after the 60,000 of training.
+
+    Raises:
+        SourceError: there are none here.
+    """
+    rows, names = [], walked(src)
+    for file in _files(names, (".pth",)):
+        found = [m for part in Path(file).parts[:-1] if (m := MNIST_FOLDER.match(part))]
+        if found:
+            part, label, index = found[-1].groups()
+            test = part == "testing"
+            signal = int(index) + test * MNIST_TRAINING
+            columns = {"label": int(label)}
+            rows.append(_Row(file, signal, 0, "test" if test else "", columns))
+    splits = _own_splits(src, names)
+    for row in rows:
+        row.split = splits.get(row.file, row.split)
+    pattern = "mnist_png_training_7_123/checkpoints/model_final.pth"
+    return _checkpoints("dwsnets-mnist", src, rows, pattern, PAPER)
+
+
+def fashion(src: Path) -> Checkpoints:
+    """Fashion-MNIST networks of Navon et al. 2023: ``splits.json``, a ``label`` in each file.
+
+    Raises:
+        SourceError: no splits.json, or files that it names are missing.
+    """
+    splits = _own_splits(src, walked(src))
+    if not splits:
+        raise SourceError(f"{src}: there is no splits.json, expected one with train, val and test")
+    rows = [_Row(f, i, 0, split) for i, (f, split) in enumerate(splits.items())]
+    extra = Extra({"label": np.int64}, lambda state: {"label": _number(state, "label")})
+    return _checkpoints("dwsnets-fashion", src, rows, "files named in splits.json", PAPER, extra)
+
+
+def sine(src: Path) -> Checkpoints:
+    """Sine networks of Navon et al. 2023: ``coef`` (amplitude, frequency) in each file.
+
+    Raises:
+        SourceError: there are none here.
+    """
+    names = walked(src)
+    splits = _own_splits(src, names)
+    rows = [_Row(f, i, 0, splits.get(f, "")) for i, f in enumerate(_files(names, (".pth",)))]
+    extra = Extra({"amplitude": np.float32, "frequency": np.float32}, _coefficients)
+    return _checkpoints("dwsnets-sine", src, rows, "model_0.pth", PAPER, extra)
+
+
+def nfn(src: Path) -> Checkpoints:
+    """SIRENs of Zhou et al. 2023: ``randinit_smaller[_augK]_{label}s/*net{idx}.pth``.
+
+    ``signal`` is ``idx``; the networks in augK folders are further views of it.
+
+    Raises:
+        SourceError: there are none here.
+    """
+    rows, names = [], walked(src)
+    for file in _files(names, (".pth",)):
+        folder = NFN_FOLDER.match(Path(file).parent.name)
+        name = NFN_FILE.search(file)
+        if folder and name:
+            rows.append(_Row(file, int(name[1]), 0, "", {"label": int(folder[1])}))
+    splits = _own_splits(src, names)
+    for row in rows:
+        row.split = splits.get(row.file, "")
+    return _checkpoints("nfn-siren", src, rows, "randinit_smaller_3s/net17.pth", SIREN)
+
+
+def folder(src: Path, labels: Path | None = None) -> Checkpoints:
+    """Any folder of state dicts of one architecture, with a CSV of labels.
+
+    Args:
+        src: its ``.pth``, ``.pt`` and ``.safetensors`` files are the networks, in the order of
+            their names, numbers read as numbers.
+        labels: CSV with a column ``file`` (or the first one); columns ``signal``, ``view``,
+            ``split``, ``seed``, ``loss``, ``psnr``, ``steps`` and ``status`` are those of the
+            contract, others are task columns. Default: ``labels.csv`` in the folder, if there.
+
+    Raises:
+        SourceError: no files, or labels that match none.
+    """
+    files = _files(walked(src), SUFFIXES)
+    labels = labels or (src / "labels.csv" if (src / "labels.csv").is_file() else None)
+    columns, beside = read_table(labels, src, files) if labels else ({}, [])
+    signal = columns.pop("signal", np.arange(len(files)))
+    view = np.ma.filled(columns.pop("view", np.zeros(len(files), np.int64)), 0)
+    split = np.ma.filled(columns.pop("split", np.full(len(files), "")), "")
+    if strange := sorted({str(s) for s in split} - {*SPLITS, ""}):
+        raise SourceError(f"{labels}: split has the values {strange}, expected train, val or test")
+    if np.ma.getmaskarray(signal).any():
+        raise SourceError(f"{labels}: signal is unknown for some files; fill it in or drop it")
+    rows = [_Row(file, int(signal[i]), int(view[i]), str(split[i])) for i, file in enumerate(files)]
+    marker = src / MARKER
+    known = json.loads(marker.read_text()).get("network") if marker.is_file() else None
+    network = Network(**known) if known else None
+    found = _checkpoints("folder", src, rows, "a.pth", network, None, beside, columns)
+    found.strict = True
+    found.extra = _own_numbers(found, columns)
+    return found
+
+
+def _own_numbers(found: Checkpoints, columns: Columns) -> Extra | None:
+    """Numbers that lie in the files (told by the first that can be read) become columns."""
+    for file in found.files:
+        try:
+            first = numbers(read_state(found.where / file))
+        except BadFile:
+            continue
+        kinds: dict[str, npt.DTypeLike] = {
+            name: np.float32 if isinstance(value, float) else np.int64
+            for name, value in first.items()
+            if name not in columns and not name.endswith("num_batches_tracked")
+        }
+        return Extra(kinds, numbers) if kinds else None
+    return None
+
+
+def _checkpoints(
+    kind: str,
+    src: Path,
+    rows: list[_Row],
+    pattern: str,
+    network: Network | None,
+    extra: Extra | None = None,
+    beside: Iterable[Path] = (),
+    columns: Columns | None = None,
+) -> Checkpoints:
+    if not rows:
+        raise SourceError(f"{src}: there are no files such as {pattern} in or below it")
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].signal, rows[i].view))
+    names = {name for row in rows for name in row.columns}
+    known = {n: masked([rows[i].columns.get(n) for i in order], np.int64) for n in sorted(names)}
+    known |= {name: values[order] for name, values in (columns or {}).items()}
+    files = [rows[i].file for i in order]
+    marks = fingerprint(src, files)
+    for path in beside:
+        marks += fingerprint(path.parent, [path.name])
+    listing = Listing(
+        np.array([rows[i].signal for i in order], np.int64),
+        np.array([rows[i].split for i in order], "<U5"),
+        marks,
+        known,
+    )
+    return Checkpoints(kind, src, files, listing, network, extra)
+
+
+def walked(src: Path) -> list[str]:
+    """Names of the files below a folder, hidden ones and what macOS packs into archives left out.
+
+    Raises:
+        SourceError: it is no directory, or one below it cannot be listed.
+    """
+    if not src.is_dir():
+        raise SourceError(f"{src} is not a directory")
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+    found = []
+    # os.walk, since pathlib takes five times as long for ten thousand files
+    for folder, below, names in os.walk(src, onerror=refuse):
+        below[:] = [name for name in below if name[0] != "." and name != "__MACOSX"]
+        inside = Path(folder).relative_to(src).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [prefix + name for name in names if name[0] != "."]
+    return found
+
+
+def _files(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
+    """Those that may be networks, numbers in their names read as numbers."""
+    found = [name for name in names if name.endswith(suffixes)]
+    return sorted(found, key=lambda f: [int(p) if p.isdigit() else p for p in _parts(f)])
+
+
+def _parts(name: str) -> list[str]:
+    """Text and digits in turn, beginning with text, so that keys can be compared."""
+    return re.split(r"(\d+)", name)
+
+
+def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
+    """File -> split, of a splits.json with paths that were right on its author's machine."""
+    told = [name for name in names if name.rsplit("/", 1)[-1] == "splits.json"]
+    places = [src / name for name in sorted(told, key=lambda n: (n.count("/"), n))]
+    if not places:
+        return {}
+    try:
+        content = json.loads(places[0].read_text())
+        named = {s: content[s] for s in SPLITS if s in content}
+        paths = {s: p["path"] if isinstance(p, dict) else p for s, p in named.items()}
+        pairs = [(str(p), split) for split in paths for p in paths[split]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise SourceError(
+            f"{places[0]}: expected {{train, val, test: [paths]}} ({error!r})"
+        ) from error
+    ends: dict[str, str | None] = {}
+    for file in _files(names, SUFFIXES):
+        parts = file.split("/")
+        for k in range(len(parts)):
+            end = "/".join(parts[k:])
+            ends[end] = None if end in ends else file  # None: an end that several files have
+    found = {_match(path, ends): split for path, split in pairs}
+    lost = [path for path, _ in pairs if not _match(path, ends)]
+    if lost:
+        raise SourceError(
+            f"{places[0]} names {len(lost)} of {len(pairs)} files that are not there or not told "
+            f"apart (first: {lost[0]})"
+        )
+    if len(found) < len(pairs):
+        raise SourceError(f"{places[0]} names {len(pairs) - len(found)} files more than once")
+    return found
+
+
+def _match(path: str, ends: dict[str, str | None]) -> str:
+    """The file that shares the longest end with a path, or ""."""
+    parts = path.split("/")
+    for k in range(len(parts)):
+        if file := ends.get("/".join(parts[k:])):
+            return file
+    return ""
+
+
+def _number(state: State, name: str) -> Any:
+    found = numbers(state).get(name)
+    if found is None:
+        raise BadFile(f"it has no number {name!r}")
+    return found
+
+
+def _coefficients(state: State) -> dict[str, Any]:
+    coef = np.asarray(state.get("coef", ()), np.float64).reshape(-1)
+    if len(coef) != 2:
+        raise BadFile(f"coef has {len(coef)} values, expected amplitude and frequency")
+    return {"amplitude": float(coef[0]), "frequency": float(coef[1])}

@@ -1,0 +1,1 @@
+"""Whether a zoo is whole and sound: one pass over its shards, and a verdict."""

@@ -1,0 +1,132 @@
+"""What every execution is given, and the arithmetic that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import cos, pi
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dws import forward
+from zoo_gen.make.classifiers.optimizers import RULES, Rule
+from zoo_gen.recipe.fit import Fit
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Networks to fit, each to its own signal.
+
+    Attributes:
+        fit: the recipe.
+        seeds: of the members; the points that a member's steps draw follow from its own.
+        x: ``[points, n_0]``, what the networks take: coordinates or their Fourier features.
+        y: ``[m, points, n_M]``.
+    """
+
+    fit: Fit
+    seeds: list[int]
+    x: Array
+    y: Array
+
+    @property
+    def drawn(self) -> int:
+        """Points of a step."""
+        return self.fit.points_per_step or len(self.x)
+
+    @cached_property
+    def rule(self) -> Rule:
+        """Of the optimiser, its letters as in `zoo_gen.make.classifiers.optimizers`."""
+        fit = self.fit
+        if fit.optimizer == "adam":
+            return RULES["adam"]
+        sgd = RULES["sgd"]
+        return Rule(fit.momentum, sgd.add, sgd.square, sgd.epsilon, sgd.scaled, sgd.corrected)
+
+    @cached_property
+    def factors(self) -> Array:
+        """Of each step, from 0: learning rate times a_t, and b_t; ``[steps, 2]``."""
+        out = np.empty((self.fit.steps, 2))
+        for t in range(self.fit.steps):
+            share = 1.0
+            if self.fit.schedule == "cosine":
+                share = (1 + cos(pi * t / self.fit.steps)) / 2
+            a, b = self.rule.factors(t + 1)
+            out[t] = self.fit.learning_rate * share * a, b
+        return out.astype(np.float32)
+
+
+def features(fit: Fit, coordinates: Array) -> Array:
+    """What the networks take, ``[points, n_0]``: the coordinates, or their Fourier features.
+
+    These are cos(2 pi B x) and sin(2 pi B x) (Tancik et al. 2020), the entries of B from a normal
+    distribution, the same for every zoo of these numbers.
+    """
+    x = np.ascontiguousarray(coordinates, np.float32)
+    if not fit.fourier_features:
+        return x
+    rng = np.random.Generator(np.random.PCG64(fit.fourier_features))
+    matrix = fit.fourier_scale * rng.standard_normal((x.shape[1], fit.fourier_features))
+    angle = 2 * pi * (x @ matrix)
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def render(fit: Fit, theta: Tensor, coordinates: Array) -> Tensor:
+    """What the networks draw: ``[m, points, d_out]``, of images about [0, 1]."""
+    drawn = outputs(fit, theta, features(fit, coordinates))
+    return torch.sigmoid(drawn) if fit.loss == "cross_entropy" else drawn
+
+
+def outputs(fit: Fit, theta: Tensor, x: Array) -> Tensor:
+    """What the last layer answers at these inputs, ``[m, points, d_out]``."""
+    points = torch.from_numpy(x).unsqueeze(0)
+    batch = max(1, (1 << 20) // (len(x) * max(fit.widths)))
+    return torch.cat(
+        [
+            forward(fit.space, t, points, fit.activation, fit.w0) + fit.offset
+            for t in theta.split(batch)
+        ]
+    )
+
+
+def losses(fit: Fit, out: Tensor, y: Tensor) -> Tensor:
+    """The mean loss ``[m]`` of each network, given its last layer's answers ``[m, ...]``."""
+    if fit.loss == "cross_entropy":
+        told = torch.nn.functional.binary_cross_entropy_with_logits(out, y, reduction="none")
+    else:
+        told = (out - y).square()
+    return told.flatten(1).mean(1)
+
+
+def drawn_points(
+    seeds: npt.NDArray[np.uint64], step: npt.NDArray[np.int64], k: int, points: int
+) -> npt.NDArray[np.int64]:
+    """The points that members see at their steps, drawn with replacement: ``[m, k]``.
+
+    A counter through a mixer of 32 bits, so that every execution draws the same without a state.
+
+    Args:
+        seeds: ``[m]``.
+        step: ``[m]``, from 0.
+        k: how many.
+        points: of the signal.
+    """
+    low, high = (
+        (seeds & np.uint64(0xFFFFFFFF)).astype(np.uint32),
+        (seeds >> np.uint64(32)).astype(np.uint32),
+    )
+    key = _mixed(low ^ _mixed(high ^ _mixed(step.astype(np.uint32))))
+    place = np.arange(k, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    word = _mixed(key[:, None] + place).astype(np.uint64)
+    return (word * np.uint64(points) >> np.uint64(32)).astype(np.int64)
+
+
+def _mixed(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    x = (x ^ x >> np.uint32(16)) * np.uint32(0x7FEB352D)
+    x = (x ^ x >> np.uint32(15)) * np.uint32(0x846CA68B)
+    return x ^ x >> np.uint32(16)

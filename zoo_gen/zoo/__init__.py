@@ -1,0 +1,1 @@
+"""A zoo on disk: shards, their description, and how they are read."""

@@ -1,0 +1,90 @@
+"""What ``zoo.json`` tells of the networks: their space, how they were fitted, what they compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from dws import WeightSpace
+from dws.evaluate import ACTIVATIONS
+from zoo_gen.errors import ConfigError
+from zoo_gen.recipe.classifier import Classifier, Cnn
+from zoo_gen.recipe.recipe import Fit, Recipe
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the networks of a zoo compute: ``h_k = f(W_k h_{k-1} + b_k)``, the last layer linear.
+
+    Attributes:
+        activation: of the hidden layers, a name that `dws.forward` knows.
+        w0: frequency of ``"sine"``; unused by the others.
+        offset: added to the output.
+
+    Raises:
+        ConfigError: another activation, or numbers that are not finite.
+    """
+
+    activation: str = "sine"
+    w0: float = 30.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = ("sine", *ACTIVATIONS)
+        if self.activation not in known:
+            raise ConfigError(
+                f"activation: got {self.activation!r}, expected {', '.join(known)}; leave it out "
+                "if the networks have another"
+            )
+        if not (isfinite(self.w0) and self.w0 > 0):
+            raise ConfigError(f"w0: got {self.w0}, expected a number above 0")
+        if not isfinite(self.offset):
+            raise ConfigError(f"offset: got {self.offset}, expected a finite number")
+
+
+def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
+    """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
+    told = {"size": space.size, "names": list(space.names)}
+    fit = recipe.zoo.fit
+    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+        return {"widths": list(space.widths), **told}
+    side = fit.network.kernel
+    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
+    return {
+        "axes": {name: list(axes) for name, axes in space.axes.items()},
+        "sizes": dict(space.sizes),
+        "hidden": list(space.hidden),
+        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        **told,
+    }
+
+
+def read_space(description: dict[str, Any]) -> WeightSpace:
+    """The space that ``zoo.json`` describes: by its axes, or as an MLP by its widths."""
+    if "axes" not in description:
+        return WeightSpace.mlp(description["widths"])
+    return WeightSpace.from_dict(description)
+
+
+def write_space(space: WeightSpace) -> dict[str, Any]:
+    """The same from a space, by its axes, as plain data."""
+    return space.to_dict()
+
+
+def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
+    """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
+    told = recipe["zoo"].get("fit")
+    if told is None:
+        return None, None
+    if told.get("kind") == "classifier":
+        return None, Classifier.read(told, runs=int(recipe["signals"]))
+    return Fit(**{**told, "widths": tuple(told["widths"])}), None
+
+
+def read_network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
+    """What the networks compute, None where that is not known, and for classifiers."""
+    if fit is not None:
+        return Network(fit.activation, fit.w0, fit.offset)
+    known = recipe.get("network")
+    return None if known is None else Network(**known)
