@@ -211,7 +211,9 @@ class Prepared(nn.Module):
 
 def earlier_dws(checkout: str) -> ModuleType:
     """The package `dws` of another checkout, beside the one that is imported already."""
-    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "dws"}
+    ours = {
+        name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "dws"
+    }
     sys.path.insert(0, checkout)
     theirs = import_module("dws")
     for name in [name for name in sys.modules if name.split(".")[0] == "dws"]:

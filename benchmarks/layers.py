@@ -10,8 +10,9 @@ memory is that of a process of its own, above what it held before the first step
 reading and writing the features once per layer and direction would cost at this machine's copying
 speed, arithmetic not counted.
 
-Peers: an earlier commit of this repository (a `git worktree`); AvivNavon/DWSNets (needs nothing else) and AllanYangZhou/nfn (needs einops and rff: the
-packages einops and random-fourier-features-pytorch).
+Peers: an earlier commit of this repository (a `git worktree`); AvivNavon/DWSNets (needs nothing
+else) and AllanYangZhou/nfn (needs einops and rff: the packages einops and
+random-fourier-features-pytorch).
 """
 
 from __future__ import annotations

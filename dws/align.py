@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor
 
-from dws.basis import owners
+from dws.basis import slot_owners
 from dws.group import Permutation, act, compose, move, order_shape
 from dws.space import WeightSpace
 
@@ -208,7 +208,7 @@ class _Search:
         """
         unknown = set(self.space.hidden)
         for axis in self.space.hidden:
-            if axis in self.space.parents:
+            if self.space.parents.get(axis) in self.space.hidden:
                 continue  # solved together with its parent
             unknown -= {axis, *self.children[axis]}
             self.reorder(self.all_rows, self.best(axis, self.all_rows, unknown)[0])
@@ -291,33 +291,26 @@ class _Search:
         Entries of a parent are compared by what is nested in them, one axis for each tensor: the
         place of the parent itself is left out, and ``across`` parents, all but one of the nested.
         """
-        axes, above = self.space.hidden_axes(name), owners(self.space, name)
-        dims = [i for i, a in enumerate(self.space.axes[name], start=1) if a in self.space.hidden]
-
-        def lineage(i: int) -> tuple[int, ...]:
-            owner = above[i]
-            return (dims[i],) if owner is None else (*lineage(owner), dims[i])
-
+        axes = self.space.axes[name]
+        above = slot_owners(self.space, axes)
         places = [i for i, a in enumerate(axes) if a == axis]
         if across:
             places = [i for i in places if above.index(above[i]) == i]
         elif self.children[axis]:
             places = [i for i in places if i not in above]
-        return [lineage(i) for i in places]
+        return [(1 + i,) if (p := above[i]) is None else (1 + p, 1 + i) for i in places]
 
     def _by_neuron(
         self, x: Tensor, name: str, place: tuple[int, ...], unknown: Collection[str] | None
     ) -> Tensor:
-        """``[m, *shape, 1]`` -> ``[m, n, k]``: the weights of each neuron, sorted over unknown axes.
+        """``[m, *shape, 1] -> [m, n, k]``: the weights of each neuron, sorted over unknown axes.
 
         ``[m, p, n, k]`` of a nested axis.
         """
         axes = self.space.axes[name]
         others = [d for d in range(1, len(axes) + 1) if d not in place]
         here = axes[place[-1] - 1]
-        sorted_over = [
-            d for d in others if unknown is not None and axes[d - 1] in {*unknown, here}
-        ]
+        sorted_over = [d for d in others if unknown is not None and axes[d - 1] in {*unknown, here}]
         known = [d for d in others if d not in sorted_over]
         kept = len(place) + 1 + len(known)
         x = x.permute(0, *place, *known, *sorted_over, -1).flatten(kept)
@@ -349,7 +342,8 @@ def _left_out(space: WeightSpace, theta: Tensor) -> Tensor | None:
     if not (names := {n for n in space.names if space.kinds.get(n) in NOT_COMPARED}):
         return None
     ones = {
-        name: torch.full((1, *shape, 1), float(name in names)) for name, shape in space.shapes.items()
+        name: torch.full((1, *shape, 1), float(name in names))
+        for name, shape in space.shapes.items()
     }
     return space.flatten(ones)[0].bool().to(theta.device)
 

@@ -23,7 +23,8 @@ target takes alpha in one order only: for alpha = (h, h), W offers itself and it
 
 An index of a nested axis (``space.parents``) means something within its parent's entry only: two
 of its occurrences can be equal only where their parents are, and it is kept only where its parent
-is. Each occurrence belongs to the nearest occurrence of the parent before it.
+is. Each occurrence belongs to the nearest occurrence of the parent before it in the tensor, or else
+to the first one after it.
 
 The terms are linearly independent where every hidden axis is at least as long as it has occurrences
 in s and t together. On a shorter axis some partitions coincide (of an axis of one neuron, to be
@@ -74,6 +75,8 @@ class Way(NamedTuple):
     @property
     def in_order(self) -> Way:
         """The same with the kept ties in the order of the tensor."""
+        if len(self.kept) < 2:
+            return self
         return Way(self.tensor, tuple(sorted(self.kept)), self.rest)
 
     @property
@@ -172,6 +175,12 @@ class Occurrences:
     """What can be tied, kept and averaged in the tensors of one space."""
 
     def __init__(self, space: WeightSpace) -> None:
+        if fixed := {a: p for a, p in space.parents.items() if p not in space.hidden}:
+            axis, parent = next(iter(fixed.items()))
+            raise ValueError(
+                f"axis {axis} is nested in {parent}, which is fixed: give each of the "
+                f"{space.sizes[parent]} entries of {parent} tensors and an axis of their own"
+            )
         self.space = space
         self.owners = {name: owners(space, name) for name in space.names}
         self._partitions = {name: self._partition(name) for name in space.names}

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dws.basis import owners
+from dws.basis import slot_owners
 from dws.space import Features, WeightSpace
 
 Permutation = dict[str, Tensor]
-"""Name of a hidden axis -> order of its neurons, int64 ``[n]`` or ``[m, n]``; of a nested one with
-the sizes of the axes that it is nested in before n."""
+"""Name of a hidden axis -> order of its neurons, int64 ``[n]`` or ``[m, n]``; of a nested one
+``[p, n]`` or ``[m, p, n]`` for the p entries of its parent."""
 
 
 def random_permutation(
@@ -81,17 +81,12 @@ def act(space: WeightSpace, g: Permutation, features: Mapping[str, Tensor]) -> F
 
 def move(space: WeightSpace, g: Permutation, name: str, x: Tensor) -> Tensor:
     """One tensor's features ``[m, *shape, c]`` in the orders of g; axes not in g stay."""
-    dims = [i for i, a in enumerate(space.axes[name], start=1) if a in space.hidden]
-    above = owners(space, name)
-
-    def lineage(i: int) -> tuple[int, ...]:
-        owner = above[i]
-        return (dims[i],) if owner is None else (*lineage(owner), dims[i])
-
-    for i in sorted(range(len(dims)), key=lambda i: len(lineage(i))):
-        axis = space.axes[name][dims[i] - 1]
-        if axis in g:
-            x = _reorder(x, g[axis], lineage(i))
+    axes = space.axes[name]
+    above = slot_owners(space, axes)
+    for i in sorted(range(len(axes)), key=lambda i: above[i] is not None):  # parents first
+        if axes[i] in g:
+            owner = above[i]
+            x = _reorder(x, g[axes[i]], (1 + i,) if owner is None else (1 + owner, 1 + i))
     return x
 
 
@@ -109,9 +104,9 @@ def compose(g: Permutation, h: Permutation, space: WeightSpace | None = None) ->
     if g.keys() != h.keys():
         raise ValueError(f"axes {sorted(g)} and {sorted(h)}: give two elements of one group")
     composed: Permutation = {}
-    for axis in g:
-        above = _ancestors(space, axis, g, h)
-        a, b = torch.broadcast_tensors(g[axis], _reorder_parents(h[axis], g, above))
+    for axis, parent in _parents(space, g, h).items():
+        first = h[axis] if parent is None else _moved_rows(h[axis], g[parent])
+        a, b = torch.broadcast_tensors(g[axis], first)
         composed[axis] = b.gather(-1, a)
     return composed
 
@@ -126,50 +121,38 @@ def inverse(g: Permutation, space: WeightSpace | None = None) -> Permutation:
     Raises:
         ValueError: orders of nested axes without the space.
     """
-    undone: Permutation = {}
-    above = {axis: _ancestors(space, axis, g) for axis in g}
-    for axis in sorted(g, key=lambda axis: len(above[axis])):
-        undone[axis] = _reorder_parents(g[axis], undone, above[axis]).argsort(dim=-1)
+    parents = _parents(space, g)
+    undone = {axis: g[axis].argsort(dim=-1) for axis in g if parents[axis] is None}
+    for axis, parent in parents.items():
+        if parent is not None:
+            undone[axis] = _moved_rows(g[axis], undone[parent]).argsort(dim=-1)
     return {axis: undone[axis] for axis in g}
 
 
 def order_shape(space: WeightSpace, axis: str) -> tuple[int, ...]:
-    """Shape of one order of an axis: its size, after those of the axes that it is nested in."""
-    return tuple(space.sizes[a] for a in (*ancestors(space, axis), axis))
-
-
-def ancestors(space: WeightSpace, axis: str) -> tuple[str, ...]:
-    """The axes that an axis is nested in, the outermost first."""
+    """Shape of one order of an axis: its size, after that of its parent."""
     parent = space.parents.get(axis)
-    return () if parent is None else (*ancestors(space, parent), parent)
+    return (space.sizes[axis],) if parent is None else (space.sizes[parent], space.sizes[axis])
 
 
-def _ancestors(space: WeightSpace | None, axis: str, *elements: Permutation) -> tuple[str, ...]:
+def _parents(space: WeightSpace | None, *elements: Permutation) -> dict[str, str | None]:
+    """For each axis the axis that it is nested in, if that is permuted as well."""
     if space is not None:
-        return ancestors(space, axis)
+        return {a: p if (p := space.parents.get(a)) in elements[0] else None for a in elements[0]}
     for g in elements:
         dims = {order.ndim for order in g.values()}
         if len(dims) > 1 or dims - {1, 2}:
             raise ValueError(
-                f"axis {axis}: the orders have {sorted(dims)} dimensions, as those of nested axes "
+                f"the orders of {list(g)} have {sorted(dims)} dimensions, as those of nested axes "
                 "do; give the space as well"
             )
-    return ()
+    return dict.fromkeys(elements[0])
 
 
-def _reorder_parents(order: Tensor, g: Permutation, above: tuple[str, ...]) -> Tensor:
-    """An order ``[*parents, n]`` or ``[m, *parents, n]`` with its parents' entries moved by g."""
-    if not above:
-        return order
-    batched = [order.ndim > 1 + len(above), *(g[a].ndim > 1 + k for k, a in enumerate(above))]
-    x = order if batched[0] else order.unsqueeze(0)
-    m = max(
-        len(o) if b else 1 for o, b in zip((order, *(g[a] for a in above)), batched, strict=True)
-    )
-    x = x.expand(m, *x.shape[1:])
-    for k, axis in enumerate(above):
-        x = _reorder(x, g[axis], tuple(range(1, k + 2)))
-    return x if any(batched) else x[0]
+def _moved_rows(orders: Tensor, parent: Tensor) -> Tensor:
+    """Orders ``[p, n]`` or ``[m, p, n]`` for the entries of a parent that ``parent`` has moved."""
+    index, orders = torch.broadcast_tensors(parent.unsqueeze(-1), orders)
+    return orders.gather(-2, index)
 
 
 def _reorder(x: Tensor, order: Tensor, dims: tuple[int, ...]) -> Tensor:

@@ -80,6 +80,7 @@ class EquivariantLinear(nn.Module):
             if heads and chain:  # one axis, or one with the parents that it is nested in
                 self.attend[key(block.alpha)] = SetAttention(columns, rows, heads)
         self._own = frozenset(b.alpha for b in self.blocks if self._is_own(b))
+        self._into = {name: self._ways_into(name) for name in self.target.names}
         constants = invariant_dimension(self.target) * out_channels
         self.biases = nn.Parameter(torch.empty(constants)) if bias else None
         self.reset_parameters()
@@ -161,27 +162,41 @@ class EquivariantLinear(nn.Module):
             single = len(block.sources) == len(block.targets) == 1
             pieces = product.split(self._heights(block), -1) if not single else [product]
             for way, piece in zip(block.targets, pieces, strict=True):
-                order = [1 + way.kept.index(tie) for tie in way.in_order.kept]
-                parts[way] = piece.permute(0, *order, piece.ndim - 1)
+                if len(way.kept) > 1:
+                    order = [1 + way.kept.index(tie) for tie in way.in_order.kept]
+                    piece = piece.permute(0, *order, piece.ndim - 1)
+                parts[way] = piece
         return parts, direct
+
+    def _ways_into(self, name: str) -> list[tuple[Partition, list[Way]]]:
+        """The ways into a target whose products are parts of it, fewer axes first, by ties."""
+        found: dict[Partition, list[Way]] = {}
+        ways = [t for b in self.blocks if b.alpha not in self._own for t in b.targets]
+        for way in sorted((w for w in ways if w.tensor == name), key=lambda w: len(w.kept)):
+            found.setdefault(way.ties, []).append(way)
+        return list(found.items())
 
     def _broadcast(self, name: str, parts: Parts) -> list[Tensor]:
         """The parts of one target, shaped to broadcast; the constant one added to a small one."""
-        sizes = self._hidden_sizes(name)
-        shaped: dict[Partition, list[Tensor]] = {}
-        for way in sorted((w for w in parts if w.tensor == name), key=lambda w: len(w.kept)):
-            part, wide = parts[way], [sizes[t[0]] if t in way.kept else 1 for t in way.ties]
-            part = part.reshape(part.shape[0], *wide, part.shape[-1])
-            shaped.setdefault(way.ties, []).append(part)
-        mine = shaped.pop(untied := tuple((i,) for i in range(len(sizes))))
-        if len(mine) > 1 and () in [way.kept for way in parts if way.ties == untied]:
-            mine[:2] = [mine[0] + mine[1]]
-        for ties, found in shaped.items():
-            total = sum(found[1:], start=found[0])
-            wide = [sizes[t[0]] if len(t) > 1 else total.shape[1 + k] for k, t in enumerate(ties)]
-            total = total.expand(total.shape[0], *wide, total.shape[-1])
-            mine.append(on_diagonal(total, ties))
-        return mine
+        sizes, shaped = self._hidden_sizes(name), []
+        for ties, ways in self._into[name]:
+            mine = []
+            for way in ways:
+                wide = [sizes[tie[0]] if tie in way.kept else 1 for tie in ties]
+                part = parts[way]
+                mine.append(part.reshape(part.shape[0], *wide, part.shape[-1]))
+            if len(mine) > 1 and ways[0].kept == ():
+                mine[:2] = [mine[0] + mine[1]]
+            if len(ties) < len(sizes):
+                total = sum(mine[1:], start=mine[0])
+                wide = [
+                    sizes[tie[0]] if len(tie) > 1 else total.shape[1 + k]
+                    for k, tie in enumerate(ties)
+                ]
+                total = total.expand(total.shape[0], *wide, total.shape[-1])
+                mine = [on_diagonal(total, ties)]
+            shaped += mine
+        return shaped
 
     def _hidden_sizes(self, name: str) -> list[int]:
         return [self.target.sizes[a] for a in self.target.hidden_axes(name)]

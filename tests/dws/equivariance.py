@@ -124,12 +124,6 @@ REPEATED = {
         {"T": ("h", "k", "taps", "h"), "A": ("k", "h")}, {"h": 4, "k": 2, "taps": 2}, ("h", "k")
     ),
     "an axis three times": WeightSpace({"T": ("h", "h", "h")}, {"h": 6}, ("h",)),
-    "nested twice": WeightSpace(
-        {"A": ("r", "p", "d", "in"), "B": ("r", "p"), "c": ("d_fixed",)},
-        {"r": 2, "p": 2, "d": 2, "in": 2, "d_fixed": 2},
-        ("r", "p", "d"),
-        {"p": "r", "d": "p"},
-    ),
 }
 
 # Other spaces to map to, by the names that the tests give them.

@@ -392,7 +392,9 @@ def test_acting_twice_is_acting_with_the_composition(space, batches):
 def test_orders_of_nested_axes_need_their_space(batch):
     g = random_permutation(HEADS, rng(), batch)
     for call in (lambda: compose(g, g), lambda: inverse(g)):
-        with pytest.raises(ValueError, match="dimensions, as those of nested axes do; give the sp"):
+        with pytest.raises(
+            ValueError, match="dimensions, as those of nested axes do; give the space"
+        ):
             call()
 
 
@@ -433,3 +435,11 @@ def test_one_element_moves_every_network_as_its_matrix_does(space):
 
 def test_every_brute_force_element_is_one_of_the_group():
     assert len(group_elements(HEADS)) == 2 * 2**2 * 2**2 * 2
+
+
+def test_an_axis_nested_in_a_fixed_one_is_refused():
+    space = WeightSpace({"W": ("p", "d")}, {"p": 3, "d": 2}, ("d",), {"d": "p"})
+    with pytest.raises(
+        ValueError, match="axis d is nested in p, which is fixed: give each of the 3"
+    ):
+        EquivariantLinear(space, 1, 1)
