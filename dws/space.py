@@ -3,48 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dws.layout import Box, box_view, order_of
+from dws.roles import KINDS, ROLES, chain_kinds, default_roles
 
 Features = dict[str, Tensor]
 """Name of a tensor of a space -> its features ``[m, *shape, c]`` for m networks and c channels."""
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a space that was derived from a module comes from; no part of its identity.
+
+    Attributes:
+        module: a copy of the module in evaluation mode, for `dws.forward`; its own weights do not
+            matter. None where the space was read from a description.
+        buffers: dotted names of the buffers that follow the parameters in the flat vector.
+        reasons: fixed axis -> why it cannot be permuted.
+    """
+
+    module: nn.Module | None
+    buffers: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class WeightSpace:
     """The weights of one architecture: which tensors it has, over which axes.
 
     A tensor is a tuple of axes. An axis of hidden neurons is permutable: renaming its neurons
     everywhere leaves the network's function as it is. All other axes (inputs, outputs, taps of a
     convolution) are fixed. The symmetry group is the product of the symmetric groups of the hidden
-    axes (Navon et al. 2023, eq. 4).
+    axes (Navon et al. 2023, eq. 4); an axis nested in another has one symmetric group per entry of
+    that axis (a wreath product), as the entries of each attention head.
+
+    An axis may appear twice in a tensor (a recurrent matrix W(h, h)): the same permutation acts on
+    both. A nested axis belongs to the nearest occurrence of its parent before it in the tensor, or
+    else to the nearest one after it.
 
     Args:
         axes: name of each tensor -> names of its axes, in the order of
             ``torch.nn.utils.parameters_to_vector``.
         sizes: name of each axis -> its size, at least 1.
         hidden: names of the permutable axes.
+        parents: nested hidden axis -> the axis, hidden or fixed, that it is nested in. Every tensor
+            that has the one has the other. Parents are not nested themselves.
+        kinds: tensor -> what it is, one of `dws.roles.KINDS`. Known by itself for the chains of
+            :meth:`mlp`; tensors left out are of unknown kind.
+        roles: tensor -> one of `dws.roles.ROLES` per axis; by default what the kind implies.
+        layout: tensor -> its entries in the flat vector, for all tensors or none; by default they
+            follow each other, each in row-major order.
+        origin: the module that the space was derived from.
 
     Raises:
         TypeError: a size that is no whole number.
         ValueError: no tensor or one without axes, a name that is no identifier, a size below 1, an
-            axis without size or tensor, or named twice (square matrices have further maps).
+            axis without size or tensor, or parents, kinds, roles or a layout that do not fit.
     """
 
     axes: Mapping[str, tuple[str, ...]]
     sizes: Mapping[str, int]
     hidden: tuple[str, ...]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    layout: Mapping[str, Box] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
-        # own copies, of the types that are told, whatever was given
+        # own copies, of the declared types, whatever was given
         self.__dict__["axes"] = {t: tuple(axes) for t, axes in self.axes.items()}
         self.__dict__["sizes"] = {a: index(n) for a, n in self.sizes.items()}
         self.__dict__["hidden"] = tuple(self.hidden)
+        self.__dict__["parents"] = dict(self.parents)
+        self.__dict__["layout"] = dict(self.layout)
         names = [*self.axes, *self.sizes]
         if not self.axes or not all(name.isidentifier() for name in names):
             raise ValueError(
@@ -61,13 +101,60 @@ class WeightSpace:
             raise ValueError(f"the hidden axes {unknown} belong to no tensor")
         if len(set(self.hidden)) < len(self.hidden):
             raise ValueError(f"hidden axes {self.hidden}: name each once")
-        if twice := [name for name, axes in self.axes.items() if len(set(axes)) < len(axes)]:
-            raise ValueError(
-                f"tensor {twice[0]} has axes {self.axes[twice[0]]}: an axis may appear once in a "
-                "tensor (a square matrix over one set of neurons has further maps, not enumerated)"
-            )
+        self._check_parents()
+        self._set_kinds()
         # made now, since a compiler can trace a look-up but not how it came about
         _ = self.size, self._widths, self._hidden_axes, self._fixed_axes, self._fixed_sizes
+        if self.layout:
+            self._check_layout()
+
+    def _check_parents(self) -> None:
+        for child, parent in self.parents.items():
+            if child not in self.hidden or parent not in self.sizes or parent in self.parents:
+                raise ValueError(
+                    f"parents: {child!r} in {parent!r}: expected a hidden axis nested in another "
+                    "axis that is not nested itself"
+                )
+            for name, axes in self.axes.items():
+                if child in axes and parent not in axes:
+                    raise ValueError(
+                        f"parents: {child!r} is nested in {parent!r}, but tensor {name} has axes "
+                        f"{axes}, without {parent!r}"
+                    )
+
+    def _set_kinds(self) -> None:
+        kinds = dict(self.kinds or chain_kinds(self.axes))
+        if unknown := sorted(set(kinds) - set(self.axes)):
+            raise ValueError(f"kinds: {unknown} are not among the tensors {list(self.axes)}")
+        if wrong := {t: k for t, k in kinds.items() if k not in KINDS}:
+            raise ValueError(f"kinds: got {wrong}, expected {', '.join(KINDS)}")
+        if unknown := sorted(set(self.roles) - set(kinds)):
+            raise ValueError(f"roles: {unknown} are not among the tensors of known kind")
+        roles = {
+            t: tuple(self.roles.get(t) or default_roles(k, self.axes[t], self.hidden))
+            for t, k in kinds.items()
+        }
+        for t, own in roles.items():
+            if len(own) != len(self.axes[t]) or not set(own) <= set(ROLES):
+                raise ValueError(
+                    f"roles of {t}: got {own}, expected one of {', '.join(ROLES)} for each of its "
+                    f"axes {self.axes[t]}"
+                )
+        self.__dict__["kinds"] = kinds
+        self.__dict__["roles"] = roles
+
+    def _check_layout(self) -> None:
+        if self.layout.keys() != self.axes.keys():
+            raise ValueError(
+                f"layout: got boxes of {list(self.layout)}, expected {list(self.axes)}"
+            )
+        for name, box in self.layout.items():
+            if len(box.strides) != len(self.axes[name]):
+                raise ValueError(
+                    f"layout of {name}: got strides {box.strides}, expected one for each of its "
+                    f"axes {self.axes[name]}"
+                )
+        _ = self._order
 
     @classmethod
     def mlp(cls, widths: Sequence[int], bias: bool = True) -> WeightSpace:
@@ -150,13 +237,16 @@ class WeightSpace:
     def neurons(self) -> WeightSpace:
         """One tensor per hidden axis, of its name and nothing but it: features of each neuron.
 
+        The tensor of a nested axis also has its parent: one feature per entry of both.
+
         Raises:
             ValueError: the space has no hidden axis.
         """
         if not self.hidden:
             raise ValueError(f"{self} has no hidden neurons")
-        sizes = {a: self.sizes[a] for a in self.hidden}
-        return WeightSpace({a: (a,) for a in self.hidden}, sizes, self.hidden)
+        axes = {a: (self.parents[a], a) if a in self.parents else (a,) for a in self.hidden}
+        sizes = {a: self.sizes[a] for own in axes.values() for a in own}
+        return WeightSpace(axes, sizes, self.hidden, self.parents)
 
     def permutable(self, *axes: str) -> WeightSpace:
         """The same tensors with further axes permutable, for example inputs and outputs.
@@ -167,7 +257,10 @@ class WeightSpace:
         fixed = sorted(set(self.sizes) - set(self.hidden))
         if wrong := [a for a in axes if a not in fixed]:
             raise ValueError(f"axes {wrong} are not among the fixed axes {fixed}")
-        return WeightSpace(self.axes, self.sizes, (*self.hidden, *axes))
+        hidden = (*self.hidden, *axes)
+        if self.kinds == chain_kinds(self.axes):
+            return replace(self, hidden=hidden, kinds={}, roles={})
+        return replace(self, hidden=hidden)
 
     def resized(self, axis: str, size: int) -> WeightSpace:
         """The same tensors with a fixed axis of another size.
@@ -177,7 +270,8 @@ class WeightSpace:
         """
         if axis not in (fixed := sorted(set(self.sizes) - set(self.hidden))):
             raise ValueError(f"axis {axis!r} is not among the fixed axes {fixed}")
-        return WeightSpace(self.axes, {**self.sizes, axis: size}, self.hidden)
+        # another number of weights: no longer those of the module, nor in its order
+        return replace(self, sizes={**self.sizes, axis: size}, layout={}, origin=None)
 
     def hidden_axes(self, name: str) -> tuple[str, ...]:
         """The permutable axes of one tensor, in its order."""
@@ -209,6 +303,8 @@ class WeightSpace:
                 f"got {list(theta.shape)}"
             )
         theta = theta if theta.ndim == 3 else theta.unsqueeze(-1)
+        if self.layout:
+            return {t: box_view(theta, self.layout[t], s) for t, s in self.shapes.items()}
         parts = theta.split([prod(shape) for shape in self.shapes.values()], dim=1)
         return {
             name: part.unflatten(1, shape)
@@ -233,7 +329,86 @@ class WeightSpace:
             [features[name].flatten(1, -2) for name in self.names],
             dim=1,
         )
+        if self.layout:
+            flat = flat.index_select(1, self._order.to(flat.device))
         return flat.squeeze(-1)
+
+    def vector(self, module: nn.Module) -> Tensor:
+        """The weights of a module of this space: its parameters, then the buffers that matter.
+
+        Returns:
+            ``[size]``, detached, in the order of ``parameters_to_vector(module.parameters())``.
+
+        Raises:
+            ValueError: a module of another size.
+        """
+        return torch.cat([t.detach().flatten() for t in self._state(module)])
+
+    @torch.no_grad()
+    def load(self, module: nn.Module, theta: Tensor) -> None:
+        """Write weights ``[size]`` into a module of this space: the inverse of :meth:`vector`.
+
+        Raises:
+            ValueError: a module or weights of another size.
+        """
+        state = self._state(module)
+        if list(theta.shape) != [self.size]:
+            raise ValueError(f"expected weights [{self.size}] for {self}, got {list(theta.shape)}")
+        for tensor, part in zip(state, theta.split([t.numel() for t in state]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def _state(self, module: nn.Module) -> list[Tensor]:
+        """The tensors of a module that the flat vector joins."""
+        buffers = self.origin.buffers if self.origin else ()
+        own = dict(module.named_buffers())
+        if missing := [b for b in buffers if b not in own]:
+            raise ValueError(f"{type(module).__name__} has no buffers {missing}, which {self} has")
+        state = [*module.parameters(), *(own[b] for b in buffers)]
+        if (size := sum(t.numel() for t in state)) != self.size:
+            raise ValueError(
+                f"{type(module).__name__} has {size} weights, {self} has {self.size}; give "
+                "a module of the same architecture"
+            )
+        return state
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as plain data for JSON; a plain space has no entries beyond its axes."""
+        data: dict[str, Any] = {
+            "names": list(self.names),
+            "axes": {name: list(axes) for name, axes in self.axes.items()},
+            "sizes": dict(self.sizes),
+            "hidden": list(self.hidden),
+            "size": self.size,
+        }
+        if self.parents:
+            data["parents"] = dict(self.parents)
+        if self.kinds != chain_kinds(self.axes):
+            data["kinds"] = dict(self.kinds)
+            data["roles"] = {t: list(roles) for t, roles in self.roles.items()}
+        if self.layout:
+            data["layout"] = {t: [b.offset, list(b.strides)] for t, b in self.layout.items()}
+        if self.origin:
+            data["buffers"] = list(self.origin.buffers)
+            data["reasons"] = dict(self.origin.reasons)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WeightSpace:
+        """The inverse of :meth:`to_dict`, without the module that the space was derived from."""
+        origin = None
+        if "buffers" in data:
+            origin = Origin(None, tuple(data["buffers"]), data.get("reasons", {}))
+        return cls(
+            # the order of tensors counts, and sorted JSON does not keep it in a table
+            {name: tuple(data["axes"][name]) for name in data["names"]},
+            data["sizes"],
+            tuple(data["hidden"]),
+            data.get("parents", {}),
+            data.get("kinds", {}),
+            {t: tuple(roles) for t, roles in data.get("roles", {}).items()},
+            {t: Box(offset, tuple(s)) for t, (offset, s) in data.get("layout", {}).items()},
+            origin,
+        )
 
     def check(self, features: Mapping[str, Tensor], channels: int | None = None) -> None:
         """Raise ``ValueError``, naming the tensor, unless these are features of this space."""
@@ -265,7 +440,13 @@ class WeightSpace:
 
     def _identity(self) -> tuple[object, ...]:
         """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
-        return tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
+        parts = (self.parents, self.kinds, self.roles, self.layout)
+        identity = tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
+        return (*identity, *(frozenset(part.items()) for part in parts))
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return order_of(self.layout, self.shapes)
 
     @cached_property
     def _widths(self) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ import torch
 from equivariance import random_features, rng
 
 from dws import WeightSpace
+from dws.layout import Box
 
 SPACE = WeightSpace.mlp([2, 4, 3, 1])
 
@@ -18,7 +19,23 @@ BAD_SPACES = {
         r"\['q'\] belong to no",
     ),
     "a hidden axis named twice": (({"A": ("p",)}, {"p": 2}, ("p", "p")), "name each once"),
-    "a repeated axis": (({"A": ("p", "p")}, {"p": 2}, ("p",)), "tensor A.*may appear once"),
+    "a nested axis without its parent": (
+        ({"A": ("p", "q"), "b": ("q",)}, {"p": 2, "q": 3}, ("p", "q"), {"q": "p"}),
+        "'q' is nested in 'p', but tensor b has axes",
+    ),
+    "a fixed axis that is nested": (
+        ({"A": ("p", "q")}, {"p": 2, "q": 3}, ("p",), {"q": "p"}),
+        "'q' in 'p': expected a hidden axis",
+    ),
+    "an unknown kind": (({"A": ("p",)}, {"p": 2}, ("p",), {}, {"A": "gain"}), "kinds: got .*gain"),
+    "roles of another length": (
+        ({"A": ("p",)}, {"p": 2}, ("p",), {}, {"A": "bias"}, {"A": ("writes", "reads")}),
+        "roles of A: got .*its axes \\('p',\\)",
+    ),
+    "a layout with a hole": (
+        ({"A": ("p",)}, {"p": 2}, (), {}, {}, {}, {"A": Box(1, (1,))}),
+        "overlap or do not cover",
+    ),
 }
 
 

@@ -64,20 +64,12 @@ def read_space(description: dict[str, Any]) -> WeightSpace:
     """The space that ``zoo.json`` describes: by its axes, or as an MLP by its widths."""
     if "axes" not in description:
         return WeightSpace.mlp(description["widths"])
-    # the order of tensors counts, and sorted JSON does not keep it in a table
-    axes = {name: tuple(description["axes"][name]) for name in description["names"]}
-    return WeightSpace(axes, description["sizes"], tuple(description["hidden"]))
+    return WeightSpace.from_dict(description)
 
 
 def write_space(space: WeightSpace) -> dict[str, Any]:
     """The same from a space, by its axes, as plain data."""
-    return {
-        "names": list(space.names),
-        "axes": {name: list(axes) for name, axes in space.axes.items()},
-        "sizes": dict(space.sizes),
-        "hidden": list(space.hidden),
-        "size": space.size,
-    }
+    return space.to_dict()
 
 
 def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
