@@ -74,7 +74,7 @@ def test_a_given_order_decides() -> None:
 
 
 def test_a_given_order_names_every_layer() -> None:
-    with pytest.raises(ValueError, match="--order names the layers encoder.0; expected each of"):
+    with pytest.raises(ValueError, match=r"--order names the layers encoder\.0; expected each of"):
         layout_of(AUTOENCODER, order=["encoder.0"])
 
 
