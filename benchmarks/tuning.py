@@ -23,18 +23,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
+from training.search.ledger import Ledger, Trial
+from training.search.plan import Plan
+from training.search.ray_trial import Bench
+from training.search.work import Work
 
 from training.loop import Training
 from training.models import MlpNetwork
 from training.results import Job
-from training.search.ledger import Ledger, Trial
-from training.search.plan import Plan
-from training.search.ray_trial import Bench
 from training.search.ray_tune import search
 from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Range, Space
-from training.search.work import Work
 from training.tracking import Tracking
 from training.tracking.trials import TrackedTrials
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from harness import ENVIRONMENT, until
-
 from training.search.ledger import Ledger, Trial
+
 from training.tracking.store import client_of
 from zoo_gen import Store
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pipeline.config.config import load, load_search
-from pipeline.environment import Workplace
 from pipeline.tune.report import page, title, write
 from pipeline.tune.steps import Search
 from training.search.ledger import Ledger, Trial, best_of
+
+from pipeline.config.config import load, load_search
+from pipeline.environment import Workplace
 from training.search.settings import Objective
 from zoo_gen import Store
 

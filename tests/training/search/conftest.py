@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from spaces import ACCURACY, SPACE
-
 from training.search.ledger import Ledger
+
 from training.search.sampler import Sampler
 from zoo_gen import Store
 

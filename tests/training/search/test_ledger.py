@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from spaces import ACCURACY
-
 from training.search.ledger import Ledger, Trial
+
 from zoo_gen import StorageError
 
 DONE = Trial(1, {"lr": 0.1, "hidden": (16, 8)}, "done", ((1, 0.25), (2, 0.5)), 3.5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spaces import ACCURACY, HIDDEN, SPACE
-
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
+
 from training.search.sampler import Sampler
 from training.search.settings import Tuning
 from training.search.space import Space

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from training.search.ledger import Trial
 from training.search.ray_trial import EPOCH, SCORE, TRIAL
 from training.search.schedulers import scheduler
+
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Range, Space
 

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from training.data import WeightData
-from training.results import Job
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
 from training.search.ray_trial import Bench
+from training.search.work import TrialCheckpoints, Work, train_trial
+
+from training.data import WeightData
+from training.results import Job
 from training.search.ray_tune import EPOCH, LAST, RECORDS, TRIAL, _Watcher, search
 from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Range, Space
-from training.search.work import TrialCheckpoints, Work, train_trial
 from zoo_gen import (
     ConfigError,
     Digits,

@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 from spaces import ACCURACY, HIDDEN, LAYERS, RATE, SPACE
-
 from training.search.ledger import Trial
+
 from training.search.sampler import Sampler, importances
 from training.search.space import Params, Space
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from training.search.work import TrialCheckpoints, train_trial, with_settings
 
 from training import loop
 from training.data import WeightData
 from training.loop import State
 from training.results import Job
 from training.run import encode_state
-from training.search.work import TrialCheckpoints, train_trial, with_settings
 from zoo_gen import Store
 
 

@@ -15,8 +15,8 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from pipeline.config.messages import nearest
-from training.search.space import Dimension, Params, Range, Space, tupled
-from zoo_gen import ConfigError
+from training.search.space import Dimension, Params, Space, tupled
+from zoo_gen import ConfigError, Draw
 from zoo_gen.recipe.classifier import HYPERPARAMETERS
 
 DRAWS = ("uniform", "log_uniform", "choice")
@@ -159,7 +159,7 @@ def _dimension(path: Path, node: dict[str, Any]) -> Dimension:
         if not good:
             raise ConfigError(f"{key}.{word}: got {json.dumps(node[word])}, expected {expected}")
     try:
-        return Dimension(path, Range(**draws), default=tupled(node.get("default")))
+        return Dimension(path, Draw(**draws), default=tupled(node.get("default")))
     except ConfigError as error:
         raise ConfigError(f"{key}.{error}") from error
 
