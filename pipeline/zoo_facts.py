@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dws import WeightSpace
-from pipeline.views.inspect.places import find
+from pipeline.lookup import find_zoo
 from zoo_gen import Classifier, ConfigError, Recipe, Signals, Store
 from zoo_gen.make.classifiers.rows import RUN_STEPS
 from zoo_gen.recipe.classifier import HYPERPARAMETERS
@@ -86,7 +86,7 @@ class ZooFacts:
         Raises:
             ZooError: there is none at this place.
         """
-        zoo = find(store, path)
+        zoo = find_zoo(store, path)
         # below the root by its folder, so that the root can move; elsewhere by where it lies
         folder = zoo.url.removeprefix(f"{store.root}/")
         network, recipe = zoo.network, zoo.description["recipe"]

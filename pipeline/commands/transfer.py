@@ -9,9 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.commands.completion import format_names, zoo_names
 from pipeline.commands.options import debug_option, root_option
-from pipeline.config.names import NAME
+from pipeline.commands.shell_names import format_names, zoo_names
 
 
 @click.command("import")
@@ -59,7 +58,8 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     folder (any .pth, .pt or .safetensors, one network each) or safetensors (one file for all).
     Files are read without running code in them.
     """
-    from pipeline.commands.progress import Bar
+    from pipeline.config.files import NAME
+    from pipeline.progress import Bar
     from zoo_gen import ConfigError, Split, Store
     from zoo_gen.exchange.imports import Import, open_source
     from zoo_gen.exchange.imports.run import named
@@ -125,12 +125,12 @@ def export_zoo(zoo: str, dst: Path, kind: str, root: str) -> None:
     `dwszoo import folder DST` (or safetensors, or nef-arena) reads it back. pth keeps all columns
     in labels.csv, safetensors all but text, hdf5 the label alone.
     """
-    from pipeline.commands.progress import Bar
-    from pipeline.views.inspect import find
+    from pipeline.lookup import find_zoo
+    from pipeline.progress import Bar
     from zoo_gen import Store
     from zoo_gen.exchange.export import export_zoo as write
 
-    found = find(Store(root), zoo)
+    found = find_zoo(Store(root), zoo)
     with Bar(Console(stderr=True), f"exporting {found.url}", len(found), "networks") as bar:
         place = write(found, dst, kind, bar.update)
     click.echo(place)

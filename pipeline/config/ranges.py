@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any
 
-from pipeline.config.messages import nearest
+from pipeline.config.files import nearest
 from training.search.space import Dimension, Params, Space, tupled
 from zoo_gen import ConfigError, Draw
 from zoo_gen.recipe.classifier import HYPERPARAMETERS
@@ -112,7 +112,7 @@ def _ranges(node: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         yield path, node
         return
     _refuse_misspelt(node, path)
-    # of every kind but a siren's, so that one that is misspelt is told, and not its ranges
+    # of every kind but a siren's, so that a misspelt kind is reported, not its ranges
     drawn = (
         HYPERPARAMETERS if path == ("zoo", "fit") and node.get("kind", "siren") != "siren" else ()
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.cli import cli
-from pipeline.views.report.command import free_port
+from pipeline.commands.report import free_port
 
 LOCAL = ("--engine", "local")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.built_in import built_in
+from pipeline.config.files import built_in
 from pipeline.config.config import Config, load, written
 from zoo_gen import ConfigError
 

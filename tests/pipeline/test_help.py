@@ -13,7 +13,7 @@ from click.shell_completion import BashComplete
 
 from pipeline.commands.cli import CONTENTS, cli, main
 from pipeline.commands.completion import VARIABLE
-from pipeline.config.built_in import built_in
+from pipeline.config.files import built_in
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "ray", "mlflow", "pydantic", "matplotlib"}

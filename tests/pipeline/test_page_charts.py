@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from pipeline.views.pages.charts import HEIGHT, WIDTH, curves, histogram, scatter
-from pipeline.views.pages.frame import document
-from pipeline.views.pages.pictures import data_uri, distance_pixels, plain_pixels, signed_pixels
-from pipeline.views.pages.sheet import number, size
-from pipeline.views.pages.style import CSS
+from pipeline.views.charts import HEIGHT, WIDTH, curves, histogram, scatter
+from pipeline.views.html import document
+from pipeline.views.images import data_uri, distance_pixels, plain_pixels, signed_pixels
+from pipeline.views.text_table import number, size
+from pipeline.views.style import CSS
 
 numbers = st.lists(st.floats(-1e12, 1e12) | st.floats(1e-9, 1e-3), min_size=1, max_size=30)
 

@@ -24,7 +24,7 @@ import itertools
 from layouts import LAYOUTS
 
 from pipeline.commands.cli import status
-from pipeline.views.pages.style import CSS
+from pipeline.views.style import CSS
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

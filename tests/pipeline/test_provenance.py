@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.views.report.provenance import facts, runs
-from pipeline.views.report.rows import Row
+from pipeline.views.provenance import facts, runs
+from pipeline.views.report import Row
 
 ROWS = [Row(m, None, {}, [0.5, 0.5], 1, 1.0, [], [f"{m}0", f"{m}1"]) for m in "ab"]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from dws import WeightSpace
-from pipeline.trained import trained_model
+from pipeline.lookup import trained_model
 from pipeline.views.report import table
-from pipeline.views.report.rows import Row, best_of
+from pipeline.views.report import Row, best_of
 from training import results
 from training.data import WeightData
 from training.tasks import Classify, Regress, Task
@@ -107,7 +107,7 @@ def test_a_report_leaves_the_run_of_the_training_as_it_was(
 
     before = parents()
     if fails:
-        monkeypatch.setattr("pipeline.views.report.champion.register_best", broken)
+        monkeypatch.setattr("pipeline.views.champion.register_best", broken)
     options = (tiny, "--root", reported, "--engine", "local", "--register")
     assert dwszoo("report", *options)[0] == int(fails)
     assert [status for _, status, _ in before] == ["FINISHED"]

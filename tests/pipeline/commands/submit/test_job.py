@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.submit.job import PACKAGES, Work
+from pipeline.cluster_job import PACKAGES, Work
 
 WORK = Work("digits", "digits", ("--root", "/r"))
 
@@ -39,7 +39,7 @@ def test_what_travels_is_the_config_and_what_was_asked_for(
         (source / package / "__pycache__" / "code.pyc").touch()
         (source / package / "code.py").touch()
     monkeypatch.setattr(
-        "pipeline.commands.submit.job.__file__", str(source / "pipeline" / "submit" / "job.py")
+        "pipeline.cluster_job.__file__", str(source / "pipeline" / "submit" / "job.py")
     )
     folder.mkdir()
     work = Work("small", small, upload=True)

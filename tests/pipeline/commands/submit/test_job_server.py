@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands.submit.job import Work
-from pipeline.commands.submit.server import JobServer
+from pipeline.cluster_job import Work
+from pipeline.job_server import JobServer
 from zoo_gen import EngineError
 
 
@@ -60,7 +60,7 @@ class Scripted:
     def server(self, monkeypatch: pytest.MonkeyPatch) -> JobServer:
         monkeypatch.setattr(JobServer, "_connect", lambda _: self.client)
         monkeypatch.setattr(JobServer, "_knock", lambda _: None)
-        monkeypatch.setattr("pipeline.commands.submit.server.RECONNECT_SECONDS", 0)
+        monkeypatch.setattr("pipeline.job_server.RECONNECT_SECONDS", 0)
         return JobServer("http://127.0.0.1:1")
 
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from pipeline.commands.cli import cli
-from pipeline.commands.submit.job import Work
-from pipeline.commands.submit.server import JobServer
+from pipeline.cluster_job import Work
+from pipeline.job_server import JobServer
 from zoo_gen import EngineError
 
 MISTAKES = {

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.submit.job import PACKAGES
+from pipeline.cluster_job import PACKAGES
 
 ROOT = Path(__file__).parents[3]
 PLANTED = ("planted-s3-secret-77aa", "planted-password-of-mlflow-b3")  # in the environment
