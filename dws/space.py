@@ -183,29 +183,44 @@ class WeightSpace:
         return cls(axes, sizes, tuple(f"n{k}" for k in range(1, len(widths) - 1)))
 
     @classmethod
-    def from_module(cls, module: nn.Module) -> WeightSpace:
-        """The space of an ``nn.Sequential`` of linear layers, convolutions and what has no weights.
+    def from_module(cls, module: nn.Module, *inputs: Any) -> WeightSpace:
+        """The space of any module that can be traced; of an ``nn.Sequential`` without tracing.
+
+        With example inputs the module is traced in evaluation mode, and the axes that its
+        operations bring together are joined (`dws.derive`). What touches inputs or outputs is
+        fixed, and so is what an operation without a rule touches, with one warning that names it.
+        The result is checked on the module: random permutations of every hidden axis, in float64,
+        must keep its outputs. :meth:`describe` shows the axes, and why some are fixed.
 
         Args:
-            module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``, or
-                ``Conv2d`` layers, then ``nn.Flatten`` or a global pool, then ``Linear`` layers;
-                with or without biases; nested ``Sequential`` are read through. Layers of your own
-                without parameters are taken to act on each neuron or channel alone.
+            module: any module; without inputs an ``nn.Sequential`` of linear layers, ``Conv1d`` to
+                ``Conv3d``, then ``nn.Flatten`` or a global pool, and layers without parameters,
+                which are taken to act on each neuron or channel alone.
+            inputs: examples of what its ``forward`` takes, for example ``torch.zeros(1, 3, 32,
+                32)``.
 
         Returns:
-            The space whose vectors are ``parameters_to_vector(module.parameters())``. A linear
-            layer has axes ``(n_m, n_{m-1})``. A convolution has a third, fixed one, ``taps_m``: the
-            entries of its kernel, row by row. The linear layer that follows a flattened image of
-            several pixels has ``places_m``: the pixels, row by row.
+            The space whose vectors are ``parameters_to_vector(module.parameters())``, then the
+            buffers that a permutation moves (running statistics). The tensors of a chain of layers
+            are ``W1, b1, W2, ...``: a linear layer has axes ``(n_m, n_{m-1})``; a convolution has a
+            third, fixed one, ``taps_m``: the entries of its kernel, row by row; the linear layer
+            that follows a flattened image of several pixels has ``places_m``: the pixels, row by
+            row. All others are named after their parameters. A parameter whose dimension is a
+            product of axes has them one after the other; one whose dimension is a concatenation is
+            several tensors.
 
         Raises:
-            ValueError: another layer with parameters, a layer that mixes neurons, a grouped
-                convolution, widths that do not chain, parameters that layers share, or no linear
-                layer or convolution at all.
+            ValueError: a module without parameters, one that cannot be traced, or one whose outputs
+                change (names axis, tensor and operation). Without inputs: a layer with other
+                parameters, one that mixes neurons, a grouped convolution, widths that do not chain,
+                or shared parameters.
         """
+        from dws.derive import derive
         from dws.modules import read_axes
 
-        return cls(*read_axes(module))
+        if not inputs:
+            return cls(*read_axes(module))
+        return derive(module, inputs)
 
     @property
     def names(self) -> tuple[str, ...]:
