@@ -4,7 +4,7 @@
 
 The plain loop is one ``nn.Sequential`` after another under autograd and ``torch.optim``: what a
 script does. Both start from the same weights and see the same images in the same order, cut out of
-the same array; the last column tells how far apart the weights end. Rounds alternate, so that a
+the same array; the last column is how far apart the weights end. Rounds alternate, so that a
 drift of the machine meets both. The images are noise: what they show does not change the time.
 """
 

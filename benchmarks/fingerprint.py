@@ -3,7 +3,7 @@
     python benchmarks/fingerprint.py --mnist DIR [--networks 500] [--pictures DIR]
 
 Compared are standard deviations of weights and biases per layer with those of the zoo that the
-paper's authors released (AvivNavon/DWSNets, MNIST). The recipe as its authors tell it (Adam 5e-4,
+paper's authors released (AvivNavon/DWSNets, MNIST). The published recipe (Adam 5e-4,
 1,000 steps, stop at 40 dB) and some near it; each fits the same digits from the same weights.
 """
 
@@ -19,15 +19,15 @@ import torch
 from zoo_gen import Fit, Idx, Signals
 from zoo_gen.make.fit import Fitted, fit_networks, render
 
-TOLD = Fit((2, 32, 32, 1), init="paper", target_loss=1e-4)
+PUBLISHED = Fit((2, 32, 32, 1), init="paper", target_loss=1e-4)
 RECIPES = {
-    "as told: 5e-4, 1,000 steps": TOLD,
-    "5e-4, 1,500 steps": replace(TOLD, steps=1500),
-    "5e-4, 2,000 steps": replace(TOLD, steps=2000),
-    "1e-3, 1,000 steps": replace(TOLD, learning_rate=1e-3),
-    "1e-3, 1,300 steps": replace(TOLD, learning_rate=1e-3, steps=1300),
-    "1e-3, 1,500 steps": replace(TOLD, learning_rate=1e-3, steps=1500),
-    "standard SIREN init, as told": replace(TOLD, init="siren"),
+    "as published: 5e-4, 1,000 steps": PUBLISHED,
+    "5e-4, 1,500 steps": replace(PUBLISHED, steps=1500),
+    "5e-4, 2,000 steps": replace(PUBLISHED, steps=2000),
+    "1e-3, 1,000 steps": replace(PUBLISHED, learning_rate=1e-3),
+    "1e-3, 1,300 steps": replace(PUBLISHED, learning_rate=1e-3, steps=1300),
+    "1e-3, 1,500 steps": replace(PUBLISHED, learning_rate=1e-3, steps=1500),
+    "standard SIREN init, as published": replace(PUBLISHED, init="siren"),
 }
 RELEASED = (0.0628, 0.0183, 0.1179, 0.0213, 0.0110, 0.0999)
 
@@ -48,7 +48,7 @@ def pictures(fit: Fit, fitted: Fitted, signals: Signals, folder: Path) -> None:
     figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
     ax.hist(fitted.psnr.numpy(), bins=40)
     ax.axvline(40, color="gray", ls=":", label="target")
-    ax.set(xlabel="PSNR (dB)", ylabel="networks", title="MNIST, 2-32-32-1, the recipe as told")
+    ax.set(xlabel="PSNR (dB)", ylabel="networks", title="MNIST, 2-32-32-1, the recipe as published")
     ax.legend()
     figure.savefig(folder / "mnist-psnr.png", dpi=110)
     rows = np.argsort(fitted.psnr.numpy())[:: max(1, len(fitted.psnr) // 10)][:10]
@@ -88,14 +88,14 @@ def main() -> None:
             (a / b for a, b in zip(found, RELEASED, strict=True)), key=lambda r: abs(np.log(r))
         )
         low, middle, high = np.percentile(fitted.psnr, (5, 50, 95))
-        told = "  ".join(f"{v:.4f}" for v in found)
+        row = "  ".join(f"{v:.4f}" for v in found)
         early = int((fitted.steps < fit.steps).sum())
         print(
-            f"{name:<30}{told}  {worst:5.2f}  PSNR {middle:.1f} dB ({low:.1f} to {high:.1f} for "
+            f"{name:<30}{row}  {worst:5.2f}  PSNR {middle:.1f} dB ({low:.1f} to {high:.1f} for "
             f"nine in ten), {early} reached 40 dB",
             flush=True,
         )
-        if options.pictures and fit is TOLD:
+        if options.pictures and fit is PUBLISHED:
             pictures(fit, fitted, signals, options.pictures)
 
 

@@ -187,8 +187,12 @@ def agreement(name: str, fit: Fit, points: int, targets: Any) -> None:
         ways()[way][0](problem, theta)
         y = torch.from_numpy(problem.y)
         found[way] = losses(fit, outputs(fit, theta, problem.x), y).mean().item()
-    told = ", ".join(f"{way} {loss / found['plain loop'] - 1:+.3%}" for way, loss in found.items())
-    print(f"  mean loss of 3 networks after {fit.steps} steps against the plain loop's: {told}")
+    differences = ", ".join(
+        f"{way} {loss / found['plain loop'] - 1:+.3%}" for way, loss in found.items()
+    )
+    print(
+        f"  mean loss of 3 networks after {fit.steps} steps against the plain loop's: {differences}"
+    )
 
 
 def floors(fit: Fit, points: int) -> tuple[float, float]:
@@ -234,7 +238,7 @@ def sweep(quick: bool) -> dict[str, list[tuple[int, float]]]:
     for width in (8, 16, 24, 32, 48, 64, 128):
         problem = problem_of(replace(MNIST, widths=(2, width, width, 1), steps=40), 784, 2)
         found["width"].append((width, min(milliseconds(run, problem) for _ in range(3))))
-    print("\ncompiled fit, 2-32-32-1 on 784 points but for what is told: ms per step and network")
+    print("\ncompiled fit, 2-32-32-1 on 784 points except where noted: ms per step and network")
     for axis, times in found.items():
         print(f"  {axis:<8} " + "  ".join(f"{n}: {ms:.4f}" for n, ms in times))
     return found

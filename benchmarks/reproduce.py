@@ -1,4 +1,4 @@
-"""The paper's MNIST experiment in one process: fit every network, train DWSNets, tell what helps.
+"""The paper's MNIST experiment in one process: fit every network, train DWSNets.
 
     python benchmarks/reproduce.py --mnist DIR           all 70,000 images, on a GPU if there is one
     python benchmarks/reproduce.py --mnist DIR --limit 500 --epochs 2 --seeds 0     minutes on a CPU
@@ -126,12 +126,12 @@ def main() -> None:
     if options.zoo and options.limit is not None:
         parser.error("--limit is of --mnist; a zoo is taken as it is")
     try:
-        tell(options)
+        print_table(options)
     except DwszooError as error:
         parser.error(str(error))
 
 
-def tell(options: argparse.Namespace) -> None:
+def print_table(options: argparse.Namespace) -> None:
     """The table of what was asked for."""
     torch.set_float32_matmul_precision("high")
 

@@ -123,7 +123,7 @@ def started(kind: str, count: int, workers: int) -> tuple[float, float, float, i
 
 
 def sizes(most: int) -> Iterator[int]:
-    """A thousand, ten thousand, ... as far as told."""
+    """A thousand, ten thousand, ... up to the limit."""
     count = 1000
     while count <= most:
         yield count

@@ -2,7 +2,7 @@
 
     python benchmarks/ten_million.py [--networks 10000000] [--ray-ms 8] [--rate 25] [--bytes 4414]
 
-Measured in this process, unless told: networks of the paper's MNIST recipe (2-32-32-1, 784 points,
+Measured in this process unless noted: networks of the paper's MNIST recipe (2-32-32-1, 784 points,
 1,000 steps of Adam) per second of processor time, so that other work on the machine counts little;
 and the bytes of a shard per network. ``--ray-ms`` is what the driver spends on a shard
 (``benchmarks/scale.py --only shards``). All else is arithmetic; prices are those below.
@@ -110,7 +110,7 @@ def limits(m: Measured) -> None:
 
 
 def main() -> None:
-    """Measure what is not told, print the tables."""
+    """Measure what is not given, print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

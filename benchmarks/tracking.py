@@ -5,10 +5,10 @@
     python benchmarks/tracking.py trials [--trials 200] [--server URL]
 
 ``cost``: the same training of a DWSNet with tracking into an SQLite file and without any, on one
-thread, in rounds that alternate. Told are the ratios of the time from the first epoch to the last
+thread, in rounds that alternate. Reports ratios of the time from the first epoch to the last
 and of the process's CPU time in it, and, since both are disturbed by other programs, the share of
 that CPU time which the thread that writes has used. What is paid once per run, to begin it and to
-end it with its model, is told beside them.
+end it with its model, is reported beside them.
 
 ``thread``: the CPU time of the thread that writes, while four epochs a second come in from one that
 sleeps between them: a share of one core, which other programs on the machine hardly change.
@@ -102,7 +102,7 @@ def cost(rounds: int) -> None:
             begin, run = timed(partial(tracking.child, job, {"url": "memory", "members": NETWORKS}))
             on_epoch = run.epoch
             tracked, outcome = timed(
-                lambda tell=on_epoch: loop.train(network, data, settings, 0, None, tell)
+                lambda report=on_epoch: loop.train(network, data, settings, 0, None, report)
             )
             shares.append(writing() / tracked[1])
             model = TrackedModel(outcome.model, data.theta, b"")
@@ -118,8 +118,8 @@ def cost(rounds: int) -> None:
     print(f"{EPOCHS} epochs of {statistics.median(p[0] for p, _ in times) / EPOCHS:.2f} s")
     for i, what in enumerate(("time", "CPU time")):
         ratios = [tracked[i] / plain[i] for plain, tracked in times]
-        told = f"median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-        print(f"{what} with tracking / without: {told}")
+        summary = f"median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+        print(f"{what} with tracking / without: {summary}")
     print(f"CPU time of the writing thread / of the process: {statistics.median(shares):.4f}")
     for what, found in (("begin", begins), ("end (its model is logged)", ends)):
         wall, cpu = (statistics.median(f[i] for f in found) for i in (0, 1))

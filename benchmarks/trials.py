@@ -49,12 +49,12 @@ def main() -> None:
     print("| model | network | training | networks | seed | metric | then | now | s |")
     print("|---|---|---|---|---|---|---|---|---|")
     try:
-        tell(rows, options)
+        print_rows(rows, options)
     except DwszooError as error:
         parser.error(str(error))
 
 
-def tell(rows: list[dict[str, str]], options: argparse.Namespace) -> None:
+def print_rows(rows: list[dict[str, str]], options: argparse.Namespace) -> None:
     """A line for each of these trials, as it ends."""
     for row in rows:
         start = time.perf_counter()

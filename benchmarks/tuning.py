@@ -8,7 +8,7 @@ draws its values, it trains a small MLP for two epochs on 240 networks, ASHA loo
 is published and it is a child run in MLflow. Before it trains it waits, as a trial waits for its
 GPU: two trials of one second each that compute would leave two CPUs no time for anything else.
 
-*rate*: trials per second once all workers are up (each imports torch first: seconds, told apart),
+*rate*: trials per second once all workers are up (each imports torch first: seconds, listed apart),
 and the seconds that a trial takes beyond the one that it waits.
 
 *memory*: resident memory of the driver, and of the workers together, after so many trials.

@@ -3,7 +3,7 @@
     python deploy/mlflow_server.py --folder DIR --port 5000
     export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
 
-Everything lies below DIR: the database in DIR/postgres, artifacts in DIR/artifacts. The server
+Everything is stored below DIR: the database in DIR/postgres, artifacts in DIR/artifacts. The server
 listens on loopback alone, and PostgreSQL on no network at all: only on a socket in a folder that
 others cannot enter, so that there is no password to keep. Ctrl-C ends both; the same command goes
 on with what is there. For a service of many users: deploy/mlflow.service.
@@ -122,11 +122,11 @@ def until(done: Any, process: subprocess.Popen[bytes], otherwise: str) -> None:
         time.sleep(0.1)
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     """Whether an MLflow server is up there."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -151,7 +151,7 @@ def serve(folder: Path, port: int) -> None:
         server = stack.enter_context(
             running(command, signal.SIGTERM, stdout=log, stderr=log, env=quiet)
         )
-        until(lambda: answers(url), server, f"MLflow did not start: see {log.name}")
+        until(lambda: responds(url), server, f"MLflow did not start: see {log.name}")
         print(f"MLflow  {url}  (runs in PostgreSQL, all below {folder}; Ctrl-C ends it)")
         print(f"  export MLFLOW_TRACKING_URI={url}", flush=True)
         if server.wait():

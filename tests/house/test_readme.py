@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""The Python of the README and of its page on layers runs as printed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
 
 
-def block(heading: str) -> str:
+def block(page: str, heading: str) -> str:
     """The first Python block below a heading."""
-    found = re.search(rf"^## {heading}$.*?```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+    text = (ROOT / page).read_text()
+    found = re.search(rf"^## {heading}$.*?```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[1]
 
@@ -21,17 +22,17 @@ def block(heading: str) -> str:
 def test_the_example_with_ones_own_networks_learns(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     names: dict[str, object] = {}
-    exec(block("Your own networks"), names)
+    exec(block("docs/layers.md", "Your own networks"), names)
     assert isinstance(names["accuracy"], torch.Tensor)
     assert names["accuracy"] > 0.9
     assert "of 50 unseen networks" in capsys.readouterr().out
 
 
-def test_the_layers_give_the_shapes_that_are_told() -> None:
+def test_the_layers_give_the_shapes_of_the_comments() -> None:
     names: dict[str, object] = {}
     lines = [
         re.sub(r"^(DWSNet.*?)  #", r"outputs.append(\1)  #", x)
-        for x in block("The layers").splitlines()
+        for x in block("README.md", "The layers").splitlines()
     ]
     names["outputs"] = outputs = []
     exec("\n".join(lines), names)
