@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dws.tracing import evaluating
+from dws.evaluate import evaluating
 
 if TYPE_CHECKING:
     from dws.space import WeightSpace
@@ -42,7 +42,7 @@ def check(
     Raises:
         ValueError: an output changes, or is random or not finite to begin with.
     """
-    from dws.group import act, random_permutation
+    from dws.group import move, random_permutation
 
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
@@ -52,18 +52,20 @@ def check(
             x = tree_map(_double, inputs)
             theta = noisy(space, space.vector(double))
             space.load(double, theta)
-            with _Precision() as precision:
+            precision = _Precision()
+            with precision:
                 expected = _floats(double(*x))
             _check_outputs(module, expected, _floats(double(*x)))
             limit = ROUNDING_SINGLE if precision.single else ROUNDING
             generator = torch.Generator().manual_seed(0)
             for axes in [*((a,) for a in space.hidden), space.hidden]:
-                g = {
-                    a: g if a in axes else torch.arange(g.shape[-1]).expand_as(g)
-                    for a, g in random_permutation(space, generator).items()
+                orders = random_permutation(space, generator)
+                g = {a: orders[a] for a in axes}
+                moved = {
+                    n: move(space, g, n, t) if g.keys() & space.axes[n] else t
+                    for n, t in space.split(theta[None]).items()
                 }
-                moved = space.flatten(act(space, g, space.split(theta[None])))[0]
-                space.load(double, moved)
+                space.load(double, space.flatten(moved)[0])
                 change = _change(expected, _floats(double(*x)))
                 if not change <= limit:
                     raise ValueError(_message(space, axes, change, operations))
@@ -84,7 +86,7 @@ class _Precision(TorchDispatchMode):
     """Notes whether any operation gives less than double precision."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.single = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -10,23 +10,24 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
 
-from dws.terms import COPIES, Axis, Term, axes, fix, is_fixed, resolve, unify
+from dws.terms import COPIES, Axis, Term, fix, is_fixed, unify
 from dws.tracing import Trace
 
 Rule = Callable[..., Any]
+F = TypeVar("F", bound=Rule)
 RULES: dict[str, Rule] = {}
 """Name of an operation of torch -> its rule; it gets the walk and the operation's arguments."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[F], F]:
     """Register a rule for operations of these names; in-place variants are theirs too."""
 
-    def register(function: Rule) -> Rule:
+    def register(function: F) -> F:
         RULES.update(dict.fromkeys(names, function))
         return function
 
@@ -126,8 +127,8 @@ class Walk:
     Attributes:
         state: parameter or buffer -> its value.
         uses: how parameters are used, in order.
-        occurrences: operation and terms that are in one tensor, or in the part of it that an operation keeps
-            apart: what an axis is nested in must be in all of those that have it.
+        occurrences: operation, and terms that are in one tensor or in the part of it that an
+            operation keeps apart: what an axis is nested in must be in all that have it.
         unknown: operations without a rule -> the module that has them.
         found: further pairs as ``indexed``.
     """
@@ -160,7 +161,7 @@ class Walk:
             else:
                 inputs = node.name in trace.inputs
                 values[node] = self._fixed(node, "input" if inputs else "a constant")
-        for out in _tensors(self.run(trace.graph, values)):
+        for out in tensors_of(self.run(trace.graph, values)):
             for dim in out.dims:
                 for term in dim.term.members if isinstance(dim.term, Family) else (dim.term,):
                     fix(term, "output")
@@ -198,11 +199,14 @@ class Walk:
             found = RULES["pointwise"]
         if found is None:
             return self._unknown(name, args, kwargs, outputs)
-        result = found(self, *args, **kwargs)
-        for one in _tensors(result):
-            if tuple(d.size for d in one.dims) not in outputs:
-                sizes = [d.size for d in one.dims]
-                raise AssertionError(f"{self.why}: rule gives {sizes}, torch {outputs}")
+        try:
+            result = found(self, *args, **kwargs)
+            fits = {tuple(d.size for d in one.dims) for one in tensors_of(result)} <= {*outputs}
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+            fits = False  # arguments that the rule does not know
+        if not fits:
+            return self._unknown(name, args, kwargs, outputs)
+        for one in tensors_of(result):
             self.seen(*(d.term for d in one.dims if not isinstance(d.term, Family)))
         return result
 
@@ -210,6 +214,17 @@ class Walk:
     def shape(self) -> tuple[int, ...]:
         """The shape of the operation's first result."""
         return _shapes(self.node)[0]
+
+    @property
+    def operation(self) -> str:
+        """The operation's name."""
+        return operation(self.node.target)
+
+    @property
+    def argument_names(self) -> list[str]:
+        """Names of the operation's arguments after the first."""
+        target: Any = self.node.target
+        return [a.name for a in target._schema.arguments[1:]]
 
     # --- what rules do ---------------------------------------------------------------------------
 
@@ -237,10 +252,15 @@ class Walk:
         self.occurrences.append((self.why, terms))
 
     def use(self, x: Value | None, kind: str, roles: dict[int, str] | None = None) -> None:
-        """Note the kind of a parameter, and the roles of its dimensions (by default: writes)."""
+        """Note the kind of a parameter, and the roles of its dimensions.
+
+        By default they write; a dimension of one entry that is broadcast is an index.
+        """
         if x is not None and x.parameter is not None:
             found = {
-                d.source: (roles or {}).get(k, "writes")
+                d.source: (roles or {}).get(
+                    k, "writes" if kind == "weight" or d.size > 1 else "index"
+                )
                 for k, d in enumerate(x.dims)
                 if d.source is not None
             }
@@ -259,10 +279,8 @@ class Walk:
             return found
         return value(Axis(n, why) for n in found.shape)
 
-    def _unknown(
-        self, name: str, args: Any, kwargs: Any, outputs: list[tuple[int, ...]]
-    ) -> Any:
-        touched = [t for v in _tensors((args, kwargs)) for t in v.terms]
+    def _unknown(self, name: str, args: Any, kwargs: Any, outputs: list[tuple[int, ...]]) -> Any:
+        touched = [t for v in tensors_of((args, kwargs)) for t in v.terms]
         if not all(is_fixed(t) for t in touched):
             self.unknown.setdefault(name, self.why)
         for term in touched:
@@ -300,22 +318,15 @@ def _shapes(node: fx.Node) -> list[tuple[int, ...]]:
     return [tuple(int(n) for n in t.shape) for t in many if isinstance(t, Tensor)]
 
 
-def _tensors(tree: Any) -> list[Value]:
+def tensors_of(tree: Any) -> list[Value]:
+    """The values in nested lists, tuples and dicts."""
     if isinstance(tree, Value):
         return [tree]
     if isinstance(tree, dict):
         tree = list(tree.values())
-    return [v for t in tree for v in _tensors(t)] if isinstance(tree, (list, tuple)) else []
+    return [v for t in tree for v in tensors_of(t)] if isinstance(tree, (list, tuple)) else []
 
 
 def keep(x: Value, dims: Sequence[Dim]) -> Value:
     """A value of the same entries, with its dimensions in another order or cut."""
     return replace(x, dims=tuple(dims))
-
-
-def free(terms: Iterable[Term]) -> list[Axis]:
-    """The axes of terms that may be permuted."""
-    return [a for t in terms for a in axes(t) if a.why is None and a.size > 1]
-
-
-__all__ = ["Dim", "Family", "Rule", "Use", "Value", "Walk", "free", "keep", "resolve", "rule"]

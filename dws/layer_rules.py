@@ -1,12 +1,13 @@
-"""Rules of the operations that compute: elementwise, contractions, norms, reductions, recurrence."""
+"""Rules of the operations that compute: entry by entry, contractions, norms, recurrence."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
 
-from dws.joining import Dim, Family, Value, Walk, _tensors, keep, rule, single, value
-from dws.terms import Axis, Term, concatenation, factor, fix, product, split
+from dws.joining import Dim, Family, Value, Walk, keep, rule, tensors_of, value
+from dws.terms import Axis, Term, concatenation, factor, product, resolve, split
 
 # how a parameter that meets activations entry by entry enters
 ADDED = ("add", "sub", "rsub", "__add__", "__sub__")
@@ -16,11 +17,11 @@ SCALED = ("mul", "div", "__mul__", "true_divide")
 @rule("pointwise")
 def pointwise(walk: Walk, *args: Any, **kwargs: Any) -> Value:
     """Entries that meet are permuted alike; a dimension of one entry joins nothing."""
-    tensors = _tensors((args, kwargs))
+    tensors = tensors_of((args, kwargs))
     if len(tensors) == 1:
         return replace(tensors[0], constant=False)
     if any(x.parameter is None for x in tensors):
-        name = walk.why.split(" ")[0]
+        name = walk.operation
         for x in tensors:
             vector = sum(d.size > 1 for d in x.dims) < 2
             if name in ADDED:
@@ -69,6 +70,12 @@ def linear(walk: Walk, x: Value, w: Value, b: Value | None = None) -> Value:
     return contract(walk, [(x, batch + "i"), (w, "oi")], batch + "o")
 
 
+def _hint(term: Term, name: str) -> None:
+    term = resolve(term)
+    if isinstance(term, Axis):
+        term.hint = term.hint or name
+
+
 def _bias(walk: Walk, b: Value | None, term: Term) -> None:
     if b is not None:
         walk.join(b.terms[-1], term)
@@ -81,7 +88,9 @@ def matmul(walk: Walk, x: Value, y: Value) -> Value:
     left = BATCH[:n][::-1][: max(len(x.dims) - 2, 0)][::-1] + ("ri" if len(x.dims) > 1 else "i")
     right = BATCH[:n][::-1][: max(len(y.dims) - 2, 0)][::-1] + ("ic" if len(y.dims) > 1 else "i")
     rows = "r" if len(x.dims) > 1 else ""
-    return contract(walk, [(x, left), (y, right)], BATCH[: max(n, 0)] + rows + ("c" * ("c" in right)))
+    return contract(
+        walk, [(x, left), (y, right)], BATCH[: max(n, 0)] + rows + ("c" * ("c" in right))
+    )
 
 
 @rule("addmm", "baddbmm", "addmv")
@@ -95,9 +104,8 @@ def addmm(walk: Walk, b: Value, x: Value, y: Value, **_: Any) -> Value:
 
 @rule("einsum")
 def einsum(walk: Walk, equation: str, operands: list[Value], **_: Any) -> Value:
-    equation = equation.replace(" ", "")
-    left, _, out = equation.partition("->")
-    if "->" not in equation:
+    left, arrow, out = equation.replace(" ", "").partition("->")
+    if not arrow:
         out = "".join(sorted(c for c in set(left) - {",", "."} if left.count(c) == 1))
         out = ("..." if "..." in left else "") + out
     pairs, longest = [], 0
@@ -154,8 +162,10 @@ def attention(
 def convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options: Any) -> Value:
     transposed = walk.why.startswith("conv_transpose")
     names = ["stride", "padding", *(["output_padding", "groups"] if transposed else ["dilation"])]
-    given = dict(zip([*names, "dilation" if transposed else "groups"], options, strict=False))
-    groups = given.get("groups", 1)
+    given: dict[str, Any] = dict(
+        zip([*names, "dilation" if transposed else "groups"], options, strict=False)
+    )
+    groups: int = given.get("groups", 1)
     spatial = len(w.dims) - 2
     *batch, channels = x.terms[: len(x.dims) - spatial]
     rows, columns = w.terms[:2]
@@ -163,6 +173,8 @@ def convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options
         group, channels_each = factor(channels, [groups, channels.size // groups], walk.why)
         group_too, rows_each = factor(rows, [groups, rows.size // groups], walk.why)
         group = walk.join(group, group_too)
+        if channels_each.size > 1:
+            _hint(group, "group")
         read, written = (rows_each, columns) if transposed else (columns, rows_each)
         walk.join(channels_each, read)
         walk.seen(group, read)
@@ -176,10 +188,10 @@ def convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options
     walk.seen(*batch)
     _bias(walk, b, out)
     taps = dict.fromkeys(range(2, len(w.dims)), "index")
-    walk.use(w, "weight", {(0 if transposed else 1): "reads", **taps})
+    reads = "reads" if groups == 1 or read.size > 1 else "index"
+    walk.use(w, "weight", {(0 if transposed else 1): reads, **taps})
     for term in w.terms[2:]:
-        if isinstance(term, Axis):
-            term.hint = term.hint or "taps"
+        _hint(term, "taps")
     walk.fix(*w.terms[2:])
     sizes = walk.shape[-spatial:]
     alone = all(t.size == 1 for t in w.terms[2:]) and sizes == tuple(
@@ -253,11 +265,17 @@ def layer_norm(
 
 @rule("group_norm")
 def group_norm(
-    walk: Walk, x: Value, groups: int, scale: Value | None = None, shift: Value | None = None, *_: Any
+    walk: Walk,
+    x: Value,
+    groups: int,
+    scale: Value | None = None,
+    shift: Value | None = None,
+    *_: Any,
 ) -> Value:
     channels = x.terms[1]
     _affine(walk, [channels], scale, shift)
     outer, _inner = factor(channels, [groups, channels.size // groups], walk.why)
+    _hint(outer, "group")
     walk.seen(x.terms[0], outer)
     return value(x.terms)
 
@@ -298,13 +316,13 @@ def reduce(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     """The entries along some dimensions in no order."""
     if any(isinstance(a, Value) for a in args):
         return pointwise(walk, x, *args)  # the larger of two
-    bound = dict(zip([a.name for a in walk.node.target._schema.arguments[1:]], args, strict=False))
+    bound = dict(zip(walk.argument_names, args, strict=False))
     dim = {**bound, **kwargs}.get("dim")
     n = len(x.dims)
     over = {d % n for d in ([dim] if isinstance(dim, int) else dim or range(n))}
-    name = walk.why.split(" ")[0]
+    name = walk.operation
     if name in ("max", "min", "median") and any(
-        u.args[1] == 1 and u.users for u in walk.node.users if u.target.__name__ == "getitem"
+        u.args[1] == 1 and u.users for u in walk.node.users if u.target is operator.getitem
     ):
         walk.fix(*(x.terms[k] for k in over))  # which entry it is depends on their order
     walk.seen(*(t for k, t in enumerate(x.terms) if k not in over))
@@ -323,10 +341,10 @@ def reduce(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
 )
 def ordered(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     """Entries whose order along a dimension matters."""
-    names = [a.name for a in walk.node.target._schema.arguments[1:]]
+    names = walk.argument_names
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     dims = given.get("dims", given.get("dim", given.get("dimension")))
-    if dims is None and operationless(walk) in ("sort", "argsort", "topk"):
+    if dims is None and walk.operation in ("sort", "argsort", "topk"):
         dims = -1
     n = len(x.dims)
     over = {d % n for d in ([dims] if isinstance(dims, int) else dims or range(n))}
@@ -344,11 +362,6 @@ def ordered(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     if isinstance(found, (list, tuple)):
         return [result(tuple(t.shape)) for t in found]
     return result(walk.shape)
-
-
-def operationless(walk: Walk) -> str:
-    """The operation's name alone."""
-    return walk.why.split(" ")[0]
 
 
 @rule("tril", "triu")
@@ -369,17 +382,27 @@ def _places(walk: Walk, x: Value, spatial: int) -> Any:
     return [pooled] * len(found) if isinstance(found, (list, tuple)) else pooled
 
 
-for _n in (1, 2, 3):
-    for _name in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"):
-
-        @rule(f"{_name}{_n}d", f"_{_name}{_n}d", f"{_name}{_n}d_with_indices")
-        def pool(walk: Walk, x: Value, *_: Any, spatial: int = _n, **__: Any) -> Any:
-            return _places(walk, x, spatial)
+@rule(
+    *(
+        f"{kind}_pool{n}d{more}"
+        for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "_adaptive_avg")
+        for n in (1, 2, 3)
+        for more in ("", "_with_indices")
+    )
+)
+def pool(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
+    name = walk.operation
+    return _places(walk, x, int(name[name.index("pool") + 4]))
 
 
 @rule(
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d"),
-    *("upsample_linear1d", "upsample_bicubic2d", "upsample_trilinear3d", "_upsample_nearest_exact2d"),
+    *(
+        "upsample_linear1d",
+        "upsample_bicubic2d",
+        "upsample_trilinear3d",
+        "_upsample_nearest_exact2d",
+    ),
     *("_upsample_bilinear2d_aa", "reflection_pad1d", "reflection_pad2d", "replication_pad1d"),
     "replication_pad2d",
 )
@@ -437,11 +460,11 @@ def recurrent(
     batch_first: bool = False,
 ) -> Any:
     """All layers of a recurrent network; gates are a fixed axis within a dimension."""
-    gates = GATES[operationless(walk)]
+    gates = GATES[walk.operation]
     directions = 2 if bidirectional else 1
-    per_cell, left = divmod(len(weights), layers * directions)
+    per_cell = len(weights) // (layers * directions)
     projected = per_cell == (5 if biases else 3)
-    states = _tensors(state)
+    states = tensors_of(state)
     given = [s for s, n in zip(states, _state_nodes(walk), strict=True) if not _untouched(s, n)]
     comes, rest = x.terms[-1], iter(weights)
     hidden: list[Term] = []
@@ -452,8 +475,7 @@ def recurrent(
             cell = [next(rest) for _ in range(per_cell)]
             gate, h = factor(cell[0].terms[0], [gates, cell[0].dims[0].size // gates], walk.why)
             walk.fix(gate)
-            if isinstance(gate, Axis):
-                gate.hint = "gates"
+            _hint(gate, "gates")
             for own in cell[: 4 if biases else 2]:
                 walk.join(own.terms[0], product([gate, h]))
             out = cell[-1].terms[0] if projected else h
@@ -498,6 +520,3 @@ def _state_nodes(walk: Walk) -> list[Any]:
 def _untouched(state: Value, node: Any) -> bool:
     """Whether an initial state is all of one number, and stays so."""
     return state.constant and len(node.users) == 1
-
-
-__all__ = ["contract", "fix", "single"]

@@ -66,7 +66,7 @@ def reshape(walk: Walk, x: Value, *_: Any) -> Value:
 
 
 def _regrouped(walk: Walk, terms: list[Term], sizes: list[int], first: int) -> list[Dim]:
-    """The product of terms as a product of other sizes, the first of which is dimension ``first``."""
+    """The product of terms as a product of other sizes, from dimension ``first`` on."""
     name = walk.node.name
     whole = product(terms)
     looked_up = [k for k in range(len(sizes)) if (name, first + k) in walk.indexed]
@@ -147,9 +147,7 @@ def repeat(walk: Walk, x: Value, times: list[int]) -> Value:
     n = max(len(times), len(x.dims))
     counts = [1] * (n - len(times)) + list(times)
     terms = [Axis(1)] * (n - len(x.dims)) + list(x.terms)
-    return value(
-        t if c == 1 else product([Axis(c), t]) for c, t in zip(counts, terms, strict=True)
-    )
+    return value(t if c == 1 else product([Axis(c), t]) for c, t in zip(counts, terms, strict=True))
 
 
 @rule("repeat_interleave")
@@ -253,7 +251,7 @@ def cat(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
     dim %= len(walk.shape)
     for part in parts:
         walk.use(part, "embedding")
-    columns = zip(*(p.terms for p in parts), strict=True)
+    columns = [tuple(p.terms[k] for p in parts) for k in range(len(walk.shape))]
     return value(
         concatenation(terms) if k == dim else walk.join(*terms) for k, terms in enumerate(columns)
     )
@@ -262,7 +260,7 @@ def cat(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
 @rule("stack")
 def stack(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
     index = walk.fixed(len(parts))
-    columns = zip(*(p.terms for p in parts), strict=True)
+    columns = [tuple(p.terms[k] for p in parts) for k in range(len(walk.shape) - 1)]
     dims = [Dim(Family(index, terms)) for terms in columns]
     dims.insert(dim % (len(dims) + 1), Dim(index))
     return Value(tuple(dims))
@@ -276,7 +274,7 @@ def pad(walk: Walk, x: Value, widths: list[int], mode: Any = "constant", *_: Any
         if before == after == 0:
             continue
         own = single(dims[-1 - k].term)
-        if isinstance(mode, str) and mode != "constant" or min(before, after) < 0:
+        if (isinstance(mode, str) and mode != "constant") or min(before, after) < 0:
             walk.fix(own)
             dims[-1 - k] = Dim(walk.fixed(walk.shape[-1 - k]))
         else:
@@ -308,9 +306,9 @@ def channel_shuffle(walk: Walk, x: Value, groups: int) -> Value:
 
 @rule("im2col")
 def im2col(walk: Walk, x: Value, kernel: list[int], *_: Any) -> Value:
-    *batch, channels, _, _ = x.terms
     walk.fix(*x.terms[-2:])
-    return value([*batch, product([channels, walk.fixed(prod(kernel))]), walk.fixed(walk.shape[-1])])
+    columns = product([x.terms[-3], walk.fixed(prod(kernel))])
+    return value([*x.terms[:-3], columns, walk.fixed(walk.shape[-1])])
 
 
 @rule("view_as_complex")

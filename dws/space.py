@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dws.describe import describe
 from dws.layout import Box, box_view, order_of
 from dws.roles import KINDS, ROLES, chain_kinds, default_roles
 
@@ -26,11 +27,13 @@ class Origin:
     Attributes:
         module: a copy of the module in evaluation mode, for `dws.forward`; its own weights do not
             matter. None where the space was read from a description.
+        inputs: the examples that it was traced with.
         buffers: dotted names of the buffers that follow the parameters in the flat vector.
         reasons: fixed axis -> why it cannot be permuted.
     """
 
     module: nn.Module | None
+    inputs: tuple[Any, ...] = ()
     buffers: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -249,6 +252,11 @@ class WeightSpace:
         return self._widths
 
     @property
+    def is_mlp(self) -> bool:
+        """Whether the space is that of an MLP."""
+        return self._widths is not None
+
+    @property
     def neurons(self) -> WeightSpace:
         """One tensor per hidden axis, of its name and nothing but it: features of each neuron.
 
@@ -412,7 +420,7 @@ class WeightSpace:
         """The inverse of :meth:`to_dict`, without the module that the space was derived from."""
         origin = None
         if "buffers" in data:
-            origin = Origin(None, tuple(data["buffers"]), data.get("reasons", {}))
+            origin = Origin(None, (), tuple(data["buffers"]), data.get("reasons", {}))
         return cls(
             # the order of tensors counts, and sorted JSON does not keep it in a table
             {name: tuple(data["axes"][name]) for name in data["names"]},
@@ -441,9 +449,16 @@ class WeightSpace:
                     f"tensor {name} is of {got[0]} networks, {self.names[0]} of {m}; expected one m"
                 )
 
+    def describe(self) -> str:
+        """A table of the axes, the group, and why some axes are fixed; :mod:`dws.describe`."""
+        return describe(self)
+
     def __str__(self) -> str:
         if self._widths is None:
-            return f"the space of {', '.join(self.names)}"
+            if self.origin and self.origin.module is not None:
+                return f"the space of a {type(self.origin.module).__name__}"
+            more = f", ... ({len(self.names)} tensors)" if len(self.names) > 12 else ""
+            return f"the space of {', '.join(self.names[:12])}{more}"
         biases = "" if "b1" in self.axes else " without biases"
         return "the MLP " + "-".join(str(d) for d in self._widths) + biases
 

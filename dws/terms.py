@@ -1,9 +1,10 @@
 """Dimensions of tensors as terms over axes, and their unification.
 
-A dimension starts as an axis of its own. It may turn out to be a *product* of dimensions (row-major,
-as after a reshape) or a *concatenation* (after a split); two dimensions that an operation brings
-together are unified, as types are in type inference. A permutable axis stands for all permutations
-of its entries. What cannot be written as such a term is fixed: fewer symmetries, never wrong ones.
+A dimension starts as an axis of its own. It may turn out to be a *product* of dimensions
+(row-major, as after a reshape) or a *concatenation* (after a split); two dimensions that an
+operation brings together are unified, as types are in type inference. A permutable axis stands for
+all permutations of its entries. What cannot be written as such a term is fixed: fewer symmetries,
+never wrong ones.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Product:
 
     def __init__(self, parts: Sequence[Term]) -> None:
         self.parts = tuple(parts)
-        self.size = prod(p.size for p in self.parts)
+        self.size: int = prod(p.size for p in self.parts)
 
 
 class Concatenation:
@@ -43,7 +44,7 @@ class Concatenation:
 
     def __init__(self, parts: Sequence[Term]) -> None:
         self.parts = tuple(parts)
-        self.size = sum(p.size for p in self.parts)
+        self.size: int = sum(p.size for p in self.parts)
 
 
 Term = Axis | Product | Concatenation
@@ -202,9 +203,9 @@ def _cut(piece: Term, size: int, why: str) -> tuple[Term, Term]:
     piece = resolve(piece)
     rest = piece.size - size
     if isinstance(piece, Axis):
-        first, second = (Axis(n, piece.why, piece.hint) for n in (size, rest))
-        piece.bound = Concatenation([first, second])
-        return first, second
+        head, tail = Axis(size, piece.why, piece.hint), Axis(rest, piece.why, piece.hint)
+        piece.bound = Concatenation([head, tail])
+        return head, tail
     outer, *others = factors(piece)
     inner = prod(f.size for f in others)
     if size % inner == 0:
@@ -236,15 +237,15 @@ def factor(term: Term, sizes: Sequence[int], why: str) -> list[Term]:
 
 
 def _halves(term: Term, outer: int) -> tuple[Term, Term] | None:
-    """One factor as a product of two, the first of the given size; None where that is impossible."""
+    """One factor as a product of two, the first of the given size; None if that is impossible."""
     term = resolve(term)
     if term.size % outer:
         return None
     inner = term.size // outer
     if isinstance(term, Axis):
-        first, second = (Axis(n, term.why, term.hint) for n in (outer, inner))
-        term.bound = Product([first, second])
-        return first, second
+        head, tail = Axis(outer, term.why, term.hint), Axis(inner, term.why, term.hint)
+        term.bound = Product([head, tail])
+        return head, tail
     if isinstance(term, Product):
         own = factors(term)
         done = 1
@@ -261,10 +262,12 @@ def _halves(term: Term, outer: int) -> tuple[Term, Term] | None:
     parts = pieces(term)
     if any(p.size % inner for p in parts):
         return None
-    split_parts = [_halves(p, p.size // inner) for p in parts]
-    if any(h is None for h in split_parts):
-        return None
-    halves = [h for h in split_parts if h is not None]
-    for _, second in halves[1:]:
-        unify(halves[0][1], second, "the parts of a concatenation, reshaped")
-    return concatenation([first for first, _ in halves]), halves[0][1]
+    found: list[tuple[Term, Term]] = []
+    for part in parts:
+        halves = _halves(part, part.size // inner)
+        if halves is None:
+            return None
+        found.append(halves)
+    for _, second in found[1:]:
+        unify(found[0][1], second, "the parts of a concatenation, reshaped")
+    return concatenation([first for first, _ in found]), found[0][1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
+
+from dws.evaluate import evaluating
 
 
 @dataclass(frozen=True)
@@ -54,30 +54,12 @@ def trace(module: nn.Module, inputs: tuple[Any, ...]) -> Trace:
             ) from second
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, without the fused operations of torch's transformers."""
-    modes = {m: m.training for m in module.modules()}
-    fused = torch.backends.mha.get_fastpath_enabled()
-    module.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for m, training in modes.items():
-            m.training = training
-
-
 def _exported(module: nn.Module, inputs: tuple[Any, ...]) -> Trace:
     program = torch.export.export(module, inputs)
     own = {id(p): name for name, p in module.named_parameters()}
     alias = {n: own[id(p)] for n, p in module.named_parameters(remove_duplicate=False)}
     buffer_of = {id(b): name for name, b in module.named_buffers()}
-    buffer_alias = {
-        n: buffer_of[id(b)] for n, b in module.named_buffers(remove_duplicate=False)
-    }
+    buffer_alias = {n: buffer_of[id(b)] for n, b in module.named_buffers(remove_duplicate=False)}
     kinds: dict[str, dict[str, str]] = {"PARAMETER": {}, "BUFFER": {}, "USER_INPUT": {}, "": {}}
     for spec in program.graph_signature.input_specs:
         kind, target = spec.kind.name, spec.target or ""
@@ -110,7 +92,7 @@ def _executed(module: nn.Module, inputs: tuple[Any, ...]) -> Trace:
         return functional_call(module, named, torch.utils._pytree.tree_unflatten(flat, spec))
 
     state = [*parameters.values(), *buffers.values()]
-    traced = make_fx(run, pre_dispatch=True)(state, tensors)
+    traced = make_fx(run, pre_dispatch=True, _error_on_data_dependent_ops=False)(state, tensors)
     names = [n.name for n in traced.graph.nodes if n.op == "placeholder"]
     for node in traced.graph.nodes:
         if node.op == "get_attr":
