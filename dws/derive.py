@@ -26,8 +26,8 @@ from dws.checking import check
 from dws.joining import Use, Value, Walk
 from dws.layout import Box
 from dws.modules import read_axes
-from dws.terms import Axis, Concatenation, Product, Term, axes, pieces, product, resolve
 from dws.tracing import Trace, trace
+from dws.unification import Axis, Concatenation, Product, Term, axes, pieces, product, resolve
 
 if TYPE_CHECKING:
     from dws.space import Origin, WeightSpace

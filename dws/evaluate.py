@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ def forward(
     x: Any,
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
-) -> Any:
+) -> Tensor:
     """Evaluate m networks at once.
 
     An MLP is ``h_k = activation(W_k h_{k-1} + b_k)``, the last layer linear. Networks of another
@@ -45,13 +45,14 @@ def forward(
         w0: frequency of ``"sine"``; unused by the others.
 
     Returns:
-        ``[m, points, d_M]``; of a module what it returns, with a first dimension of m.
+        ``[m, points, d_M]``; of a module what it returns (several tensors,
+        where it returns several), with a first dimension of m.
 
     Raises:
         ValueError: an unknown activation, a space of neither kind, or a wrong shape.
     """
     if not space.is_mlp:
-        return _run(space, theta, x if isinstance(x, tuple) else (x,))
+        return cast(Tensor, _run(space, theta, x if isinstance(x, tuple) else (x,)))
     return list(responses(space, theta, x, activation, w0))[-1]
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx
 
-from dws.terms import COPIES, Axis, Term, fix, is_fixed, unify
 from dws.tracing import Trace
+from dws.unification import COPIES, Axis, Term, fix, is_fixed, unify
 
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Rule)

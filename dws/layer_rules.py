@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dws.joining import Dim, Family, Value, Walk, keep, rule, tensors_of, value
-from dws.terms import Axis, Term, concatenation, factor, product, resolve, split
+from dws.unification import Axis, Term, concatenation, factor, product, resolve, split
 
 # how a parameter that meets activations entry by entry enters
 ADDED = ("add", "sub", "rsub", "__add__", "__sub__")
@@ -15,7 +15,7 @@ SCALED = ("mul", "div", "__mul__", "true_divide")
 
 
 @rule("pointwise")
-def pointwise(walk: Walk, *args: Any, **kwargs: Any) -> Value:
+def _pointwise(walk: Walk, *args: Any, **kwargs: Any) -> Value:
     """Entries that meet are permuted alike; a dimension of one entry joins nothing."""
     tensors = tensors_of((args, kwargs))
     if len(tensors) == 1:
@@ -62,7 +62,7 @@ BATCH = "ABCDEFGHIJKLMNOP"
 
 
 @rule("linear")
-def linear(walk: Walk, x: Value, w: Value, b: Value | None = None) -> Value:
+def _linear(walk: Walk, x: Value, w: Value, b: Value | None = None) -> Value:
     batch = BATCH[: len(x.dims) - 1]
     if len(w.dims) == 1:
         return contract(walk, [(x, batch + "i"), (w, "i")], batch)
@@ -83,7 +83,7 @@ def _bias(walk: Walk, b: Value | None, term: Term) -> None:
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot", "__matmul__", "vdot", "inner")
-def matmul(walk: Walk, x: Value, y: Value) -> Value:
+def _matmul(walk: Walk, x: Value, y: Value) -> Value:
     n = max(len(x.dims), len(y.dims)) - 2
     left = BATCH[:n][::-1][: max(len(x.dims) - 2, 0)][::-1] + ("ri" if len(x.dims) > 1 else "i")
     right = BATCH[:n][::-1][: max(len(y.dims) - 2, 0)][::-1] + ("ic" if len(y.dims) > 1 else "i")
@@ -94,8 +94,8 @@ def matmul(walk: Walk, x: Value, y: Value) -> Value:
 
 
 @rule("addmm", "baddbmm", "addmv")
-def addmm(walk: Walk, b: Value, x: Value, y: Value, **_: Any) -> Value:
-    out = matmul(walk, x, y)
+def _addmm(walk: Walk, b: Value, x: Value, y: Value, **_: Any) -> Value:
+    out = _matmul(walk, x, y)
     for a, c in zip(reversed(b.terms), reversed(out.terms), strict=False):
         walk.join(a, c)
     walk.use(b, "bias")
@@ -103,7 +103,7 @@ def addmm(walk: Walk, b: Value, x: Value, y: Value, **_: Any) -> Value:
 
 
 @rule("einsum")
-def einsum(walk: Walk, equation: str, operands: list[Value], **_: Any) -> Value:
+def _einsum(walk: Walk, equation: str, operands: list[Value], **_: Any) -> Value:
     left, arrow, out = equation.replace(" ", "").partition("->")
     if not arrow:
         out = "".join(sorted(c for c in set(left) - {",", "."} if left.count(c) == 1))
@@ -118,19 +118,19 @@ def einsum(walk: Walk, equation: str, operands: list[Value], **_: Any) -> Value:
 
 
 @rule("outer", "ger")
-def outer(walk: Walk, x: Value, y: Value) -> Value:
+def _outer(walk: Walk, x: Value, y: Value) -> Value:
     return contract(walk, [(x, "a"), (y, "b")], "ab")
 
 
 @rule("bilinear")
-def bilinear(walk: Walk, x: Value, y: Value, w: Value, b: Value | None = None) -> Value:
+def _bilinear(walk: Walk, x: Value, y: Value, w: Value, b: Value | None = None) -> Value:
     batch = BATCH[: len(x.dims) - 1]
     _bias(walk, b, w.terms[0])
     return contract(walk, [(x, batch + "i"), (y, batch + "j"), (w, "oij")], batch + "o")
 
 
 @rule("scaled_dot_product_attention")
-def attention(
+def _attention(
     walk: Walk,
     q: Value,
     k: Value,
@@ -159,7 +159,7 @@ def attention(
 
 
 @rule(*(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3)))
-def convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options: Any) -> Value:
+def _convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options: Any) -> Value:
     transposed = walk.why.startswith("conv_transpose")
     names = ["stride", "padding", *(["output_padding", "groups"] if transposed else ["dilation"])]
     given: dict[str, Any] = dict(
@@ -204,7 +204,7 @@ def convolution(walk: Walk, x: Value, w: Value, b: Value | None = None, *options
 
 
 @rule("_weight_norm")
-def weight_norm(walk: Walk, v: Value, g: Value, dim: int = 0) -> Value:
+def _weight_norm(walk: Walk, v: Value, g: Value, dim: int = 0) -> Value:
     for a, b in zip(v.terms, g.terms, strict=True):
         walk.join(a, b)
     walk.use(g, "scale")
@@ -224,7 +224,7 @@ def _affine(walk: Walk, terms: list[Term], scale: Value | None, shift: Value | N
 
 
 @rule("batch_norm", "instance_norm", "cudnn_batch_norm", "native_batch_norm")
-def batch_norm(
+def _batch_norm(
     walk: Walk,
     x: Value,
     scale: Value | None,
@@ -248,7 +248,7 @@ def batch_norm(
 
 
 @rule("layer_norm", "rms_norm", "_fused_rms_norm")
-def layer_norm(
+def _layer_norm(
     walk: Walk,
     x: Value,
     shape: list[int],
@@ -264,7 +264,7 @@ def layer_norm(
 
 
 @rule("group_norm")
-def group_norm(
+def _group_norm(
     walk: Walk,
     x: Value,
     groups: int,
@@ -281,14 +281,14 @@ def group_norm(
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
-def softmax(walk: Walk, x: Value, dim: int, *_: Any) -> Value:
+def _softmax(walk: Walk, x: Value, dim: int, *_: Any) -> Value:
     dim %= len(x.dims)
     walk.seen(*(t for k, t in enumerate(x.terms) if k != dim))
     return value(x.terms)
 
 
 @rule("glu")
-def glu(walk: Walk, x: Value, dim: int = -1) -> Value:
+def _glu(walk: Walk, x: Value, dim: int = -1) -> Value:
     dim %= len(x.dims)
     n = x.dims[dim].size // 2
     first, second = split(x.terms[dim], [n, n], walk.why)
@@ -297,7 +297,7 @@ def glu(walk: Walk, x: Value, dim: int = -1) -> Value:
 
 
 @rule("prelu")
-def prelu(walk: Walk, x: Value, slope: Value) -> Value:
+def _prelu(walk: Walk, x: Value, slope: Value) -> Value:
     walk.use(slope, "slope")
     if slope.dims[0].size > 1:
         walk.join(x.terms[min(1, len(x.dims) - 1)], slope.terms[0])
@@ -312,10 +312,10 @@ def prelu(walk: Walk, x: Value, slope: Value) -> Value:
     *("all", "linalg_vector_norm", "norm", "nanmean", "nansum", "count_nonzero", "var_mean"),
     *("std_mean", "median"),
 )
-def reduce(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
+def _reduce(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     """The entries along some dimensions in no order."""
     if any(isinstance(a, Value) for a in args):
-        return pointwise(walk, x, *args)  # the larger of two
+        return _pointwise(walk, x, *args)  # the larger of two
     bound = dict(zip(walk.argument_names, args, strict=False))
     dim = {**bound, **kwargs}.get("dim")
     n = len(x.dims)
@@ -339,7 +339,7 @@ def reduce(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     *("cumsum", "cumprod", "flip", "roll", "sort", "argsort", "topk", "argmax", "argmin", "cummax"),
     *("logcumsumexp", "cummin", "rot90", "fliplr", "flipud", "diff", "unfold", "kthvalue"),
 )
-def ordered(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
+def _ordered(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
     """Entries whose order along a dimension matters."""
     names = walk.argument_names
     given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -365,7 +365,7 @@ def ordered(walk: Walk, x: Value, *args: Any, **kwargs: Any) -> Any:
 
 
 @rule("tril", "triu")
-def triangle(walk: Walk, x: Value, *_: Any) -> Value:
+def _triangle(walk: Walk, x: Value, *_: Any) -> Value:
     walk.fix(*x.terms[-2:])
     return value(x.terms)
 
@@ -390,7 +390,7 @@ def _places(walk: Walk, x: Value, spatial: int) -> Any:
         for more in ("", "_with_indices")
     )
 )
-def pool(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
+def _pool(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
     name = walk.operation
     return _places(walk, x, int(name[name.index("pool") + 4]))
 
@@ -406,7 +406,7 @@ def pool(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
     *("_upsample_bilinear2d_aa", "reflection_pad1d", "reflection_pad2d", "replication_pad1d"),
     "replication_pad2d",
 )
-def resample(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
+def _resample(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
     return _places(walk, x, len(x.dims) - 2)
 
 
@@ -414,7 +414,7 @@ def resample(walk: Walk, x: Value, *_: Any, **__: Any) -> Any:
 
 
 @rule("embedding")
-def embedding(walk: Walk, table: Value, at: Value, *_: Any) -> Value:
+def _embedding(walk: Walk, table: Value, at: Value, *_: Any) -> Value:
     walk.use(table, "embedding", {0: "index"})
     walk.fix(table.terms[0])
     walk.seen(*table.terms[1:])
@@ -422,7 +422,7 @@ def embedding(walk: Walk, table: Value, at: Value, *_: Any) -> Value:
 
 
 @rule("index_select")
-def index_select(walk: Walk, x: Value, dim: int, at: Value) -> Value:
+def _index_select(walk: Walk, x: Value, dim: int, at: Value) -> Value:
     walk.fix(x.terms[dim], *at.terms)
     terms = list(x.terms)
     terms[dim] = at.terms[0]
@@ -430,7 +430,7 @@ def index_select(walk: Walk, x: Value, dim: int, at: Value) -> Value:
 
 
 @rule("index")
-def index(walk: Walk, x: Value, at: list[Value | None]) -> Value:
+def _index(walk: Walk, x: Value, at: list[Value | None]) -> Value:
     used = [k for k, i in enumerate(at) if i is not None]
     walk.fix(*(x.terms[k] for k in used), *(t for i in at if i is not None for t in i.terms))
     walk.use(x, "embedding", dict.fromkeys(used, "index"))
@@ -447,7 +447,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 @rule(*GATES)
-def recurrent(
+def _recurrent(
     walk: Walk,
     x: Value,
     state: Any,

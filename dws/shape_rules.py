@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from dws.joining import Dim, Family, Value, Walk, keep, rule, single, value
-from dws.terms import Axis, Term, concatenation, factor, is_fixed, product, split
+from dws.unification import Axis, Term, concatenation, factor, is_fixed, product, split
 
 
 def _plain(x: Value) -> Value:
@@ -21,13 +21,13 @@ def _plain(x: Value) -> Value:
     *("lift_fresh", "requires_grad", "positive", "conj", "resolve_conj", "hardswish"),
     *("log_sigmoid", "fill", "zero", "float", "double", "view_dtype", "bernoulli"),
 )
-def same(walk: Walk, x: Value, *_: Any, **__: Any) -> Value:
+def _same(walk: Walk, x: Value, *_: Any, **__: Any) -> Value:
     """The entries as they are, or each by itself."""
     return x
 
 
 @rule("copy")
-def copy(walk: Walk, x: Value, source: Value, *_: Any) -> Value:
+def _copy(walk: Walk, x: Value, source: Value, *_: Any) -> Value:
     for a, b in zip(reversed(x.terms), reversed(source.terms), strict=False):
         walk.join(a, b)
     return replace(x, constant=False)
@@ -36,7 +36,7 @@ def copy(walk: Walk, x: Value, source: Value, *_: Any) -> Value:
 @rule(
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as", "ravel")
 )
-def reshape(walk: Walk, x: Value, *_: Any) -> Value:
+def _reshape(walk: Walk, x: Value, *_: Any) -> Value:
     """Groups of dimensions with as many entries before as after are products of each other."""
     before, after = list(x.dims), list(walk.shape)
     if before and any(isinstance(d.term, Family) for d in before):
@@ -86,26 +86,26 @@ def _regrouped(walk: Walk, terms: list[Term], sizes: list[int], first: int) -> l
 
 
 @rule("permute")
-def permute(walk: Walk, x: Value, order: list[int]) -> Value:
+def _permute(walk: Walk, x: Value, order: list[int]) -> Value:
     return keep(x, [x.dims[k] for k in order])
 
 
 @rule("transpose", "swapaxes", "swapdims")
-def transpose(walk: Walk, x: Value, a: int, b: int) -> Value:
+def _transpose(walk: Walk, x: Value, a: int, b: int) -> Value:
     dims = list(x.dims)
     dims[a], dims[b] = dims[b], dims[a]
     return keep(x, dims)
 
 
 @rule("t", "mT", "mH", "matrix_H", "adjoint", "numpy_T")
-def turned(walk: Walk, x: Value) -> Value:
+def _turned(walk: Walk, x: Value) -> Value:
     if len(x.dims) < 2:
         return x
     return keep(x, [*x.dims[:-2], x.dims[-1], x.dims[-2]])
 
 
 @rule("movedim", "moveaxis")
-def movedim(walk: Walk, x: Value, source: Any, to: Any) -> Value:
+def _movedim(walk: Walk, x: Value, source: Any, to: Any) -> Value:
     n = len(x.dims)
     source, to = ([a] if isinstance(a, int) else list(a) for a in (source, to))
     moved = {t % n: x.dims[s % n] for s, t in zip(source, to, strict=True)}
@@ -114,7 +114,7 @@ def movedim(walk: Walk, x: Value, source: Any, to: Any) -> Value:
 
 
 @rule("squeeze")
-def squeeze(walk: Walk, x: Value, dim: Any = None) -> Value:
+def _squeeze(walk: Walk, x: Value, dim: Any = None) -> Value:
     n = len(x.dims)
     given = range(n) if dim is None else [dim] if isinstance(dim, int) else dim
     gone = [k % n for k in given if x.dims[k % n].size == 1]
@@ -122,14 +122,14 @@ def squeeze(walk: Walk, x: Value, dim: Any = None) -> Value:
 
 
 @rule("unsqueeze")
-def unsqueeze(walk: Walk, x: Value, dim: int) -> Value:
+def _unsqueeze(walk: Walk, x: Value, dim: int) -> Value:
     dims = list(x.dims)
     dims.insert(dim % (len(dims) + 1), Dim(Axis(1)))
     return keep(x, dims)
 
 
 @rule("expand", "broadcast_to", "expand_as")
-def expand(walk: Walk, x: Value, *_: Any, **__: Any) -> Value:
+def _expand(walk: Walk, x: Value, *_: Any, **__: Any) -> Value:
     """Copies along a dimension are equal: no permutation of them changes anything."""
     shape = walk.shape
     own = [None] * (len(shape) - len(x.dims)) + list(x.dims)
@@ -143,7 +143,7 @@ def expand(walk: Walk, x: Value, *_: Any, **__: Any) -> Value:
 
 
 @rule("repeat", "tile")
-def repeat(walk: Walk, x: Value, times: list[int]) -> Value:
+def _repeat(walk: Walk, x: Value, times: list[int]) -> Value:
     n = max(len(times), len(x.dims))
     counts = [1] * (n - len(times)) + list(times)
     terms = [Axis(1)] * (n - len(x.dims)) + list(x.terms)
@@ -151,7 +151,7 @@ def repeat(walk: Walk, x: Value, times: list[int]) -> Value:
 
 
 @rule("repeat_interleave")
-def repeat_interleave(walk: Walk, x: Value, times: Any, dim: Any = None, **_: Any) -> Value:
+def _repeat_interleave(walk: Walk, x: Value, times: Any, dim: Any = None, **_: Any) -> Value:
     if not isinstance(times, int) or dim is None:
         walk.fix(*x.terms)
         return value(walk.fixed(n) for n in walk.shape)
@@ -189,7 +189,7 @@ def _members(walk: Walk, x: Value, dim: int, sizes: list[int]) -> list[Value]:
 
 
 @rule("select")
-def select(walk: Walk, x: Value, dim: int, at: int) -> Value:
+def _select(walk: Walk, x: Value, dim: int, at: int) -> Value:
     n, dim = x.dims[dim].size, dim % len(x.dims)
     own = x.dims[dim].term
     if not isinstance(own, Family) and is_fixed(own) and not _has_family(x, dim):
@@ -207,12 +207,12 @@ def _has_family(x: Value, dim: int) -> bool:
 
 
 @rule("unbind")
-def unbind(walk: Walk, x: Value, dim: int = 0) -> list[Value]:
-    return [select(walk, x, dim, k) for k in range(x.dims[dim].size)]
+def _unbind(walk: Walk, x: Value, dim: int = 0) -> list[Value]:
+    return [_select(walk, x, dim, k) for k in range(x.dims[dim].size)]
 
 
 @rule("split", "split_with_sizes", "tensor_split", "chunk", "unsafe_chunk", "unsafe_split")
-def cut(walk: Walk, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
+def _cut(walk: Walk, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
     found = [int(t.shape[dim]) for t in walk.node.meta["val"]]
     if max(found) == 1:
         walk.index(x.dims[dim])
@@ -220,12 +220,12 @@ def cut(walk: Walk, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
 
 
 @rule("narrow")
-def narrow(walk: Walk, x: Value, dim: int, start: int, length: int) -> Value:
-    return slices(walk, x, dim, start, start + length)
+def _narrow(walk: Walk, x: Value, dim: int, start: int, length: int) -> Value:
+    return _slices(walk, x, dim, start, start + length)
 
 
 @rule("slice")
-def slices(
+def _slices(
     walk: Walk, x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Value:
     dim, n = dim % len(x.dims), x.dims[dim].size
@@ -246,7 +246,7 @@ def slices(
 
 
 @rule("cat", "concat", "concatenate")
-def cat(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
+def _cat(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
     parts = [p for p in parts if len(p.dims) == len(walk.shape)]  # torch passes over empty vectors
     dim %= len(walk.shape)
     for part in parts:
@@ -258,7 +258,7 @@ def cat(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
 
 
 @rule("stack")
-def stack(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
+def _stack(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
     index = walk.fixed(len(parts))
     columns = [tuple(p.terms[k] for p in parts) for k in range(len(walk.shape) - 1)]
     dims = [Dim(Family(index, terms)) for terms in columns]
@@ -267,7 +267,7 @@ def stack(walk: Walk, parts: list[Value], dim: int = 0) -> Value:
 
 
 @rule("constant_pad_nd", "pad")
-def pad(walk: Walk, x: Value, widths: list[int], mode: Any = "constant", *_: Any) -> Value:
+def _pad(walk: Walk, x: Value, widths: list[int], mode: Any = "constant", *_: Any) -> Value:
     dims = list(x.dims)
     for k in range(len(widths) // 2):
         before, after = widths[2 * k : 2 * k + 2]
@@ -283,7 +283,7 @@ def pad(walk: Walk, x: Value, widths: list[int], mode: Any = "constant", *_: Any
 
 
 @rule("pixel_shuffle")
-def pixel_shuffle(walk: Walk, x: Value, r: int) -> Value:
+def _pixel_shuffle(walk: Walk, x: Value, r: int) -> Value:
     *batch, channels, _, _ = x.terms
     kept, rows, columns = factor(channels, [channels.size // r**2, r, r], walk.why)
     walk.fix(rows, columns, *x.terms[-2:])
@@ -291,7 +291,7 @@ def pixel_shuffle(walk: Walk, x: Value, r: int) -> Value:
 
 
 @rule("pixel_unshuffle")
-def pixel_unshuffle(walk: Walk, x: Value, r: int) -> Value:
+def _pixel_unshuffle(walk: Walk, x: Value, r: int) -> Value:
     *batch, channels, _, _ = x.terms
     walk.fix(*x.terms[-2:])
     mixed = product([channels, walk.fixed(r * r)])
@@ -299,26 +299,26 @@ def pixel_unshuffle(walk: Walk, x: Value, r: int) -> Value:
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(walk: Walk, x: Value, groups: int) -> Value:
+def _channel_shuffle(walk: Walk, x: Value, groups: int) -> Value:
     outer, inner = factor(x.terms[1], [groups, x.terms[1].size // groups], walk.why)
     return value([x.terms[0], product([inner, outer]), *x.terms[2:]])
 
 
 @rule("im2col")
-def im2col(walk: Walk, x: Value, kernel: list[int], *_: Any) -> Value:
+def _im2col(walk: Walk, x: Value, kernel: list[int], *_: Any) -> Value:
     walk.fix(*x.terms[-2:])
     columns = product([x.terms[-3], walk.fixed(prod(kernel))])
     return value([*x.terms[:-3], columns, walk.fixed(walk.shape[-1])])
 
 
 @rule("view_as_complex")
-def view_as_complex(walk: Walk, x: Value) -> Value:
+def _view_as_complex(walk: Walk, x: Value) -> Value:
     walk.fix(x.terms[-1])
     return value(x.terms[:-1])
 
 
 @rule("view_as_real")
-def view_as_real(walk: Walk, x: Value) -> Value:
+def _view_as_real(walk: Walk, x: Value) -> Value:
     return value([*x.terms, walk.fixed(2)])
 
 
@@ -326,6 +326,6 @@ def view_as_real(walk: Walk, x: Value) -> Value:
     *("zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "empty_like"),
     *("new_zeros", "new_ones", "new_full", "new_empty", "scalar_tensor"),
 )
-def constant(walk: Walk, *_: Any, **__: Any) -> Value:
+def _constant(walk: Walk, *_: Any, **__: Any) -> Value:
     """All entries are one number: no permutation changes it."""
     return value((Axis(n) for n in walk.shape), constant=True)

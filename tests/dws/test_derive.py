@@ -329,7 +329,7 @@ def drawn_after_inputs():
 
 def test_a_module_of_another_size_is_refused():
     space = WeightSpace.from_module(ResidualMlp(), torch.zeros(VECTORS))
-    with pytest.raises(ValueError, match="ResidualMlp has 264 weights, .* has 180"):
+    with pytest.raises(ValueError, match=r"ResidualMlp has 264 weights, .* has 180"):
         space.vector(ResidualMlp(width=9))
     with pytest.raises(ValueError, match=r"expected weights \[\d+\]"):
         space.load(ResidualMlp(), torch.zeros(3))
