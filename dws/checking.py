@@ -49,15 +49,13 @@ def check(
     try:
         double = copy.deepcopy(module).to(torch.float64)
         with evaluating(double):
-            x = tree_map(_double, inputs)
-            theta = noisy(space, space.vector(double))
-            space.load(double, theta)
-            precision = _Precision()
-            with precision:
-                expected = _floats(double(*x))
-            _check_outputs(module, expected, _floats(double(*x)))
-            limit = ROUNDING_SINGLE if precision.single else ROUNDING
+            x = double_of(inputs)
             generator = torch.Generator().manual_seed(0)
+            theta = noisy(space, space.vector(double), generator)
+            space.load(double, theta)
+            expected, single = outputs(double, x)
+            _check_outputs(module, expected, outputs(double, x)[0])
+            limit = ROUNDING_SINGLE if single else ROUNDING
             for axes in [*((a,) for a in space.hidden), space.hidden]:
                 orders = random_permutation(space, generator)
                 g = {a: orders[a] for a in axes}
@@ -66,20 +64,35 @@ def check(
                     for n, t in space.split(theta[None]).items()
                 }
                 space.load(double, space.flatten(moved)[0])
-                change = _change(expected, _floats(double(*x)))
-                if not change <= limit:
-                    raise ValueError(_message(space, axes, change, operations))
+                by = change(expected, outputs(double, x)[0])
+                if not by <= limit:
+                    raise ValueError(_message(space, axes, by, operations))
     finally:
         torch.random.set_rng_state(state)
 
 
-def noisy(space: WeightSpace, theta: Tensor) -> Tensor:
+def noisy(space: WeightSpace, theta: Tensor, generator: torch.Generator) -> Tensor:
     """Weights ``[size]`` with noise of a tenth or so; variances stay positive."""
-    theta = theta * (1 + 0.2 * torch.randn_like(theta)) + 0.1 * torch.randn_like(theta)
+    a, b = torch.randn(2, len(theta), generator=generator, dtype=theta.dtype)
+    theta = theta * (1 + 0.2 * a) + 0.1 * b
     x = space.split(theta[None])
     return space.flatten(
         {n: t.abs() + 0.1 if space.kinds.get(n) == "variance" else t for n, t in x.items()}
     )[0]
+
+
+def outputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Tensor], bool]:
+    """The tensors that a module returns, and whether it computes in less than double precision."""
+    precision = _Precision()
+    with precision:
+        out = module(*inputs)
+    return [t.clone() for t in tree_leaves(out) if isinstance(t, Tensor)], precision.single
+
+
+def double_of(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs in double precision; whole numbers as they are."""
+    doubled: tuple[Any, ...] = tree_map(_double_one, inputs)
+    return doubled
 
 
 class _Precision(TorchDispatchMode):
@@ -96,12 +109,8 @@ class _Precision(TorchDispatchMode):
         return out
 
 
-def _double(x: Any) -> Any:
+def _double_one(x: Any) -> Any:
     return x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
-
-
-def _floats(out: Any) -> list[Tensor]:
-    return [t.detach().clone() for t in tree_leaves(out) if isinstance(t, Tensor)]
 
 
 def _check_outputs(module: nn.Module, first: list[Tensor], second: list[Tensor]) -> None:
@@ -110,13 +119,14 @@ def _check_outputs(module: nn.Module, first: list[Tensor], second: list[Tensor])
         raise ValueError(f"{name} returns no tensor")
     if not all(torch.isfinite(t).all() for t in first):
         raise ValueError(f"{name}: its outputs for these inputs are not finite")
-    if not _change(first, second) <= ROUNDING:
+    if not change(first, second) <= ROUNDING:
         raise ValueError(
             f"{name}: its outputs differ from run to run, in evaluation mode and with equal inputs"
         )
 
 
-def _change(expected: list[Tensor], got: list[Tensor]) -> float:
+def change(expected: list[Tensor], got: list[Tensor]) -> float:
+    """The largest change of an output, relative to the largest output of its tensor."""
     worst = 0.0
     for a, b in zip(expected, got, strict=True):
         if a.numel():
