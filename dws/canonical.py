@@ -54,8 +54,8 @@ def canonical_relu(space: WeightSpace, theta: Tensor) -> Tensor:
     """The same ReLU networks with what comes in to every hidden neuron of Euclidean norm 1.
 
     Layer after layer from the input upward, a neuron's incoming weights and bias are divided by
-    their norm, and what goes out is multiplied by it. A neuron that nothing comes in to (norm 0,
-    always off) is left as it is. Weights that differ by `rescale` have one canonical form, save
+    their norm, and what goes out is multiplied by it. A neuron that next to nothing comes in to (norm
+    0, or below 2e-19 in float32) is left as it is. Weights that differ by `rescale` have one canonical form, save
     what goes out of such a neuron; it commutes with permutations.
 
     Args:
@@ -68,8 +68,9 @@ def canonical_relu(space: WeightSpace, theta: Tensor) -> Tensor:
     x = split_weights(space, theta)
     for layer in _upward(space, "scales"):
         norm = layer.rows(x).norm(dim=-1)
-        # zero, or so small that its inverse overflows: always off
-        norm = torch.where(norm > 1 / torch.finfo(norm.dtype).max, norm, torch.ones_like(norm))
+        # zero, or so small that its square underflows: always off
+        least = 4 / torch.finfo(norm.dtype).max ** 0.5
+        norm = torch.where(norm > least, norm, torch.ones_like(norm))
         x = layer.scaled(x, 1 / norm, norm)
     return space.flatten(x)
 
