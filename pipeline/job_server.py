@@ -89,11 +89,12 @@ class JobServer:
         if not known:
             raise OSError("what answers there is no Ray dashboard")
 
-    def jobs(self) -> list[JobDetails]:
-        """All submitted jobs, the oldest first."""
+    def jobs(self) -> dict[str, JobDetails]:
+        """Id -> job, of all submitted jobs, the oldest first."""
         with self._readable_errors():
-            found = [job for job in self._client.list_jobs() if job.submission_id]
-        return sorted(found, key=lambda job: (job.start_time or float("inf"), job.submission_id))
+            found = {job.submission_id: job for job in self._client.list_jobs()}
+        found.pop(None, None)  # of drivers that nobody submitted
+        return dict(sorted(found.items(), key=lambda i: (i[1].start_time or float("inf"), i[0])))
 
     def job(self, id: str) -> JobDetails:
         """The job of this id.
@@ -101,27 +102,27 @@ class JobServer:
         Raises:
             EngineError: there is none; names the nearest.
         """
-        jobs = {job.submission_id: job for job in self.jobs()}
+        jobs = self.jobs()
         if id not in jobs:
             near = difflib.get_close_matches(id, jobs, n=3, cutoff=0.4)
             hint = f"did you mean {', '.join(near)}" if near else "`dwszoo submit --list` shows all"
             raise EngineError(f"job {id}: there is none of this id at {self.address}; {hint}")
         return jobs[id]
 
-    def submit(self, job: ClusterJob) -> tuple[JobDetails, bool]:
+    def submit(self, job: ClusterJob) -> tuple[str, bool]:
         """Start a job, unless the same one is running.
 
         Returns:
-            The job, and whether it is new. Its id is the job's key, with a number from the second
+            Its id, and whether it is new. The id is the job's key, with a number from the second
             time on.
         """
         while True:
             ids = re.compile(rf"{re.escape(job.key)}(\.\d+)?")
-            same = [found for found in self.jobs() if ids.fullmatch(found.submission_id)]
-            for found in same:
+            same = {id: found for id, found in self.jobs().items() if ids.fullmatch(id)}
+            for id, found in same.items():
                 if not found.status.is_terminal():
-                    return found, False
-            numbers = [int(s.submission_id[len(job.key) + 1 :] or 1) for s in same]
+                    return id, False
+            numbers = [int(id[len(job.key) + 1 :] or 1) for id in same]
             id = f"{job.key}.{max(numbers) + 1}" if numbers else job.key
             try:
                 self._submit(job, id)
@@ -129,7 +130,7 @@ class JobServer:
                 if "already exists" in str(error):  # somebody else submitted the same just now
                     continue
                 raise
-            return self.job(id), True
+            return id, True
 
     def _submit(self, job: ClusterJob, id: str) -> None:
         with tempfile.TemporaryDirectory(prefix="dwszoo-job-") as folder:

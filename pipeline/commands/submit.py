@@ -101,13 +101,14 @@ def submit(
         state = "had ended before" if ended else "ended; the same submit continues it"
         click.echo(f"job {stop} {state}: {job.status}")
     elif attach is not None:
-        _follow(server, server.job(attach), address)
+        server.job(attach)  # that it exists
+        _follow(server, attach, address)
     elif wanted is not None:
         with console.status(f"submitting to {address}"):
-            job, new = server.submit(wanted)
+            id, new = server.submit(wanted)
         state = "submitted" if new else "is running with this config and these options: attached"
-        click.echo(f"job {job.submission_id} {state}", err=True)
-        _follow(server, job, address)
+        click.echo(f"job {id} {state}", err=True)
+        _follow(server, id, address)
 
 
 def _passed_on(context: click.Context) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ def _refuse_what_is_here_alone(config: Config, root: str) -> None:
         )
 
 
-def _follow(server: JobServer, job: JobDetails, address: str) -> None:
+def _follow(server: JobServer, id: str, address: str) -> None:
     """Show a job's log to its end, and end as it did."""
     from pipeline.job_server import last_line
     from zoo_gen import ConfigError, EngineError
@@ -198,7 +199,6 @@ def _follow(server: JobServer, job: JobDetails, address: str) -> None:
     def say(text: str) -> None:
         click.echo(f"dwszoo: {text}", err=True)
 
-    id = job.submission_id
     try:
         ended = server.follow(id, lambda text: click.echo(text, nl=False), say)
     except (KeyboardInterrupt, BrokenPipeError) as error:
@@ -227,18 +227,18 @@ def _seconds(job: JobDetails) -> float:
     return max(0.0, end - job.start_time / 1000) if job.start_time else 0.0
 
 
-def _table(jobs: list[JobDetails]) -> list[str]:
+def _table(jobs: dict[str, JobDetails]) -> list[str]:
     """A line for each job, with Ray's message where it says more than the status."""
     from pipeline.job_server import last_line
 
     rows = [("id", "config", "status", "started", "duration", "message")]
-    for job in jobs:
+    for id, job in jobs.items():
         start = job.start_time and time.localtime(job.start_time / 1000)
         started = time.strftime("%b %d %H:%M", start) if start else ""
         minutes, seconds = divmod(round(_seconds(job)), 60)
         duration = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
         status, config = str(job.status), (job.metadata or {}).get("config", "")
         message = last_line(job.message or "") if status in ("PENDING", "FAILED") else ""
-        rows.append((job.submission_id, config, status, started, duration, message))
+        rows.append((id, config, status, started, duration, message))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     return ["  ".join(map(str.ljust, row, (*widths, 0))).rstrip() for row in rows]

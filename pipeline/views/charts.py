@@ -29,7 +29,7 @@ COLOURS = {
     "warm": "#040404",
     **{f"s{i}": f"#0505{i:02}" for i in range(SERIES)},
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dwszoo",
     "font.size": 11,
@@ -89,7 +89,7 @@ class Line:
 
 def histogram(values: Numbers, title: str, what: str = "networks") -> Chart:
     """How often values occur; ``[k]`` finite numbers, each one of ``what``."""
-    whole = bool((values == np.rint(values)).all()) and np.ptp(values) < BINS
+    whole = bool((values == np.rint(values)).all() and np.ptp(values) < BINS)
     log = not whole and spans_decades(values)
     if whole:  # classes: a bar each
         edges = np.arange(values.min() - 0.5, values.max() + 1)
