@@ -54,9 +54,9 @@ def canonical_relu(space: WeightSpace, theta: Tensor) -> Tensor:
     """The same ReLU networks with what comes in to every hidden neuron of Euclidean norm 1.
 
     Layer after layer from the input upward, a neuron's incoming weights and bias are divided by
-    their norm, and what goes out is multiplied by it. A neuron that next to nothing comes in to (norm
-    0, or below 2e-19 in float32) is left as it is. Weights that differ by `rescale` have one canonical form, save
-    what goes out of such a neuron; it commutes with permutations.
+    their norm, and what goes out is multiplied by it. A neuron that next to nothing comes in to
+    (norm 0, or below 2e-19 in float32) is left as it is. Weights that differ by `rescale` have one
+    canonical form, save what goes out of such a neuron; it commutes with permutations.
 
     Args:
         space: of the weights; no hidden axis has more than one weight tensor coming in.
