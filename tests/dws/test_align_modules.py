@@ -53,7 +53,9 @@ def test_an_aligned_module_computes_the_same_and_is_no_farther(case):
         torch.testing.assert_close(aligned(x), second(x), rtol=1e-10, atol=1e-10)
     compared = space.flatten(
         {
-            name: torch.full((1, *shape, 1), float(space.kinds.get(name) not in ("mean", "variance")))
+            name: torch.full(
+                (1, *shape, 1), float(space.kinds.get(name) not in ("mean", "variance"))
+            )
             for name, shape in space.shapes.items()
         }
     )[0]
