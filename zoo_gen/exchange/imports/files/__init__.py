@@ -21,7 +21,17 @@ ENDINGS = (
 INDEX = ".index.json"  # of a network in several files, as Hugging Face saves large ones
 MOST_LISTING = 16 << 20  # bytes of such an index
 
-__all__ = ["ENDINGS", "INDEX", "BadFile", "Reading", "State", "Stored", "read_state", "weights_of"]
+__all__ = [
+    "ENDINGS",
+    "INDEX",
+    "BadFile",
+    "Reading",
+    "State",
+    "Stored",
+    "by_ending",
+    "read_state",
+    "weights_of",
+]
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Reading:
         return {key: value for key, value in asked.items() if value}
 
 
-def read_state(path: Path, reading: Reading = Reading()) -> State:  # noqa: B008
+def read_state(path: Path, reading: Reading = Reading()) -> State:
     """The tensors of the network in a file, not yet read; no code of the file is run.
 
     The content decides on the format, whatever the name's ending is.
@@ -121,7 +131,7 @@ def _size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def listed(names: Sequence[str]) -> str:
+def by_ending(names: Sequence[str]) -> str:
     """How many of these files have which ending, commonest first."""
     counts: dict[str, int] = {}
     for name in names:

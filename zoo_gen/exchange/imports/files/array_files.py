@@ -109,9 +109,10 @@ def _header(file: Any, size: int, path: Path) -> Stored:
     if dtype.hasobject:
         raise BadFile("it holds pickled objects, and running their code is refused")
     name = file.name.removesuffix(".npy")
-    if any(n < 0 for n in shape) or int(np.prod([*map(int, shape), 1], dtype=object)) * (
-        dtype.itemsize
-    ) > size:
+    if (
+        any(n < 0 for n in shape)
+        or int(np.prod([*map(int, shape), 1], dtype=object)) * (dtype.itemsize) > size
+    ):
         raise BadFile(f"{name} claims to be larger than what the file stores of it")
 
     def read() -> npt.NDArray[Any]:

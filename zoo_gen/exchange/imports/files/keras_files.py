@@ -28,7 +28,7 @@ def read_keras(path: Path) -> tuple[dict[str, Any], bool]:
     """
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             if "layer_names" in root.attrs:
                 _check_config(file.attrs.get("model_config"))
                 names = [
@@ -101,7 +101,7 @@ def _check_config(config: Any) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return  # an older dialect; the names of the weights are checked in any case
     for name, kind in kinds.items():
-        if "Conv" in kind and kind not in WITH_WEIGHTS or kind in ("Embedding", "EinsumDense"):
+        if ("Conv" in kind and kind not in WITH_WEIGHTS) or kind in ("Embedding", "EinsumDense"):
             raise BadFile(f"its layer {name} is a {kind}; only Dense and Conv1D to Conv3D are read")
 
 

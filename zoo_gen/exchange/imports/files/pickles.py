@@ -79,7 +79,9 @@ class _Mark:
 MARK = _Mark()
 
 
-def read_pickle(file: io.BytesIO, persistent: Callable[[Any], Any] = lambda pid: Record(pid)) -> Any:
+def read_pickle(
+    file: io.BytesIO, persistent: Callable[[Any], Any] = lambda pid: Record(pid)
+) -> Any:
     """The value of the next pickle of a file, which is left behind its end.
 
     Args:
@@ -271,9 +273,28 @@ def _named(module: Any, name: Any) -> Global:
 
 
 PUSHES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING "
-    "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "BYTEARRAY8".split()
+    [
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "FLOAT",
+        "BINFLOAT",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+    ]
 )
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": MARK}
 EMPTY: dict[str, Callable[[], Any]] = {

@@ -69,7 +69,7 @@ def find_state(tree: Any, part: str | None = None, nested: str = ".") -> State:
             continue
         if any(is_weight(k) or is_weight(k, "keras") for k in direct) or not inner:
             break
-        if len(inner) > 1 or direct and any((as_tensor(node[k]) or 0).size > 1 for k in direct):  # type: ignore[union-attr]
+        if len(inner) > 1 or (direct and any((as_tensor(node[k]) or 0).size > 1 for k in direct)):  # type: ignore[union-attr]
             if nested != "." or all(_is_layer(child) for child in inner.values()) or direct:
                 break
             raise BadFile(
@@ -87,7 +87,9 @@ def find_state(tree: Any, part: str | None = None, nested: str = ".") -> State:
     tensors = {n: x for n, x in tensors.items() if n not in counts}
     values |= _plain(node, False)
     values |= {n: x for n, x in counts.items() if not n.endswith(COUNTERS)}
-    style: Style = "keras" if any(is_weight(n, "keras") and n.endswith("kernel") for n in tensors) else "torch"
+    style: Style = (
+        "keras" if any(is_weight(n, "keras") and n.endswith("kernel") for n in tensors) else "torch"
+    )
     return State(_unwrapped(tensors), values, beside, style)
 
 
@@ -101,7 +103,9 @@ def without(state: State, patterns: Sequence[str]) -> State:
     for pattern in patterns:
         hits = [name for name in state.tensors if fnmatchcase(name, pattern)]
         if not hits:
-            raise BadFile(f"--ignore {pattern} matches none of its tensors: {_listed(state.tensors)}")
+            raise BadFile(
+                f"--ignore {pattern} matches none of its tensors: {_listed(state.tensors)}"
+            )
         ignored += hits
     kept = {name: x for name, x in state.tensors.items() if name not in ignored}
     return State(

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def read_archive(path: Path) -> Any:
         room = min(record.file_size, size - at) // np.dtype(code).itemsize
         if numel > room and dtype != "untyped":
             raise BadFile("a tensor of it is longer than what the file stores of it")
-        check = checks.setdefault(key, cache(lambda: _record(path, record) and None))
+        check = checks.setdefault(key, cache(partial(_verify, path, record)))
         numel = room if dtype == "untyped" else numel
         return Storage(dtype, code, numel, at, order, path, check)
 
@@ -119,7 +119,8 @@ def _start(path: Path, record: zipfile.ZipInfo) -> int:
         header = file.read(ZIP_HEADER)
     if len(header) < ZIP_HEADER:
         raise BadFile("it ends in the middle of a tensor")
-    return record.header_offset + ZIP_HEADER + sum(struct.unpack("<HH", header[26:30]))
+    name, extra = struct.unpack("<HH", header[26:30])
+    return record.header_offset + ZIP_HEADER + int(name) + int(extra)
 
 
 def _record(path: Path, record: zipfile.ZipInfo) -> bytes:
@@ -130,6 +131,10 @@ def _record(path: Path, record: zipfile.ZipInfo) -> bytes:
     if record.CRC and zlib.crc32(content) != record.CRC:
         raise BadFile(f"the checksum of {record.filename} is wrong: the file is damaged")
     return content
+
+
+def _verify(path: Path, record: zipfile.ZipInfo) -> None:
+    _record(path, record)
 
 
 def read_bare(path: Path) -> Any:
@@ -157,7 +162,9 @@ def read_bare(path: Path) -> Any:
         if type(offset) is not int or offset < 0:
             raise BadFile("it cannot be read (a broken pickle)")
         if offset:
-            raise BadFile("a storage of it is part of another one; save it again with a newer torch")
+            raise BadFile(
+                "a storage of it is part of another one; save it again with a newer torch"
+            )
         return _Later(key, places)
 
     found = read_pickle(file, persistent)
@@ -219,7 +226,7 @@ def as_tensor(value: Any) -> Stored | None:
 
 
 def _view(record: Record) -> Stored:
-    storage, offset, size, stride, *rest = record.args
+    storage, offset, size, stride = record.args[:4]
     return _strided(storage, offset, size, stride, None)
 
 
@@ -283,14 +290,12 @@ def _scalar(record: Record) -> Stored:
 
 
 def _of_bytes(raw: Any, dtype: Any, shape: Any, order: str) -> Stored:
-    if isinstance(raw, Record) and raw.name == "_codecs.encode" and isinstance(raw.args[0], str):
-        text = raw.args[0]
-        length, bytes_of = len(text), lambda: text.encode("latin-1")
+    if isinstance(raw, Record) and raw.name == "_codecs.encode":
+        raw = raw.args[0]  # bytes as old pickles have them: text, a character for each
     elif isinstance(raw, Record) and raw.name in ("builtins.bytes", "__builtin__.bytes"):
-        length, bytes_of = 0, lambda: b""
-    else:
-        raw = raw.encode("latin-1") if isinstance(raw, str) else raw
-        length, bytes_of = len(raw), lambda: bytes(raw)
+        raw = b""
+    if not isinstance(raw, str | bytes | bytearray):
+        raise BadFile("it has an array without numbers")
     kind = dtype.args[0]
     if not isinstance(kind, str) or kind not in SIMPLE:
         raise BadFile("it has an array that does not hold plain numbers")
@@ -302,11 +307,12 @@ def _of_bytes(raw: Any, dtype: Any, shape: Any, order: str) -> Stored:
     numel = 1
     for n in sizes:
         numel *= n
-    if numel * item.itemsize != length:
+    if numel * item.itemsize != len(raw):
         raise BadFile("it has an array whose numbers do not fit its shape")
 
     def read() -> npt.NDArray[Any]:
-        return np.frombuffer(bytes_of(), item).reshape(sizes, order="F" if order == "F" else "C")
+        content = raw.encode("latin-1") if isinstance(raw, str) else raw
+        return np.frombuffer(content, item).reshape(sizes, order="F" if order == "F" else "C")
 
     return Stored(sizes, item.name, read)
 
@@ -319,7 +325,7 @@ REBUILD: dict[str, Callable[[Record], Any]] = {
     "torch._utils._rebuild_parameter": lambda record: record.args[0],
     "torch._utils._rebuild_parameter_with_state": lambda record: record.args[0],
     "torch._utils._rebuild_device_tensor_from_numpy": lambda record: record.args[0],
-    "torch._tensor._rebuild_from_type_v2": lambda r: Record(r.args[0], r.args[2], r.args[3]),
+    "torch._tensor._rebuild_from_type_v2": lambda r: Record(r.args[0], r.args[2]),
     **{f"numpy.{core}.multiarray._reconstruct": _array for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
