@@ -114,7 +114,8 @@ def draw(
     zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]
 ) -> tuple[View, list[Drawing]] | None:
     """Some networks as arrays, and where they are drawn; None where they cannot be."""
-    view = None if zoo.classifier or zoo.network is None else _view(zoo, targets)
+    known = zoo.forward_pass.activation is not None
+    view = _view(zoo, targets) if known and not zoo.classifier else None
     if view is None:
         return None
     return view, [_draw_member(zoo, member, why, view, targets) for member, why in chosen]

@@ -121,7 +121,7 @@ def neighbours(experiment: Experiment) -> dict[str, Picture]:
     jobs, pictures = first_jobs(experiment), {}
     for job in jobs:
         data, zoo = job_data(experiment.environment.store, job)
-        if zoo.network is None or zoo.space.widths[0] != 2:
+        if zoo.forward_pass.activation is None or zoo.space.widths[0] != 2:
             return {}
         found = results.read(experiment.environment.store, job).predictions
         # one network of each of the first classes

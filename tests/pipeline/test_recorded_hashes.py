@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.built_in import built_in
+from pipeline.config.files import built_in
 from pipeline.config.config import load
 from zoo_gen import Recipe
 from zoo_gen.recipe.recipe import hashed
