@@ -16,7 +16,7 @@ ELSEWHERE = {
     "zoo_gen/exchange/imports/checkpoints.py": "why a file cannot be read, in another message",
     "zoo_gen/health/verdict.py": "what is wrong with a shard, told as it was found",
     "pipeline/config/config.py": "messages of pipeline/config/messages.py, joined",
-    "pipeline/tune/steps.py": "the reasons of trials that failed",
+    "pipeline/search.py": "the reasons of trials that failed",
 }
 """Files with a message whose words do not stand where it is raised."""
 
