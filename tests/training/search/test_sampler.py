@@ -54,7 +54,7 @@ def test_the_first_trial_has_the_configs_own_values(sampler: Sampler) -> None:
 
 def test_draws_are_in_the_space(sampler: Sampler) -> None:
     for trial in searched(sampler, 30):
-        assert all(d.admits(trial.params[d.key]) for d in SPACE.dimensions)
+        assert all(d.range.contains(trial.params[d.key]) for d in SPACE.dimensions)
         assert isinstance(trial.params["layers"], int)
 
 

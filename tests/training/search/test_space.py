@@ -9,7 +9,7 @@ import pytest
 from spaces import HIDDEN, LAYERS, RATE, SPACE
 
 from training.search.settings import Objective, Tuning
-from training.search.space import Dimension, Space, tupled
+from training.search.space import Dimension, Space
 from zoo_gen import ConfigError, Draw
 
 
@@ -31,10 +31,6 @@ def test_a_space_of_choices_and_whole_numbers_has_so_many_points() -> None:
 def test_the_hash_of_a_space_sees_its_ranges() -> None:
     wider = Dimension(("lr",), Draw(log_uniform=(1e-4, 1)))
     assert Space((RATE,)).as_dict() != Space((wider,)).as_dict()
-
-
-def test_lists_become_tuples_at_every_depth() -> None:
-    assert tupled([[1, [2]], 3]) == ((1, (2,)), 3)
 
 
 @pytest.mark.parametrize(
