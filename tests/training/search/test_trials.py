@@ -62,5 +62,5 @@ def test_the_first_of_equal_trials_is_the_best_and_failed_ones_are_last() -> Non
 
 
 def test_less_is_better_for_a_loss() -> None:
-    low = Trial(2, {}, "done", ((1, 0.1),))
-    assert best_of([DONE, low], Objective("val_loss", greater=False)) is low
+    low, loss = Trial(2, {}, "done", ((1, 0.1),)), Objective("val_loss", greater=False)
+    assert ranked([FAILED, DONE, low], loss) == [low, DONE, FAILED]
