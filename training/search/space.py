@@ -34,7 +34,7 @@ class Dimension:
     default: Any = None
 
     def __post_init__(self) -> None:
-        if self.default is not None and not self.admits(self.default):
+        if self.default is not None and not self.range.contains(self.default):
             allowed = "one of" if self.range.choice is not None else "within"
             raise ConfigError(
                 f"default: got {json.dumps(self.default)}, expected {allowed} "
@@ -46,13 +46,6 @@ class Dimension:
         """The path as it is written in a config."""
         return ".".join(map(str, self.path))
 
-    def admits(self, value: Any) -> bool:
-        """Whether the range contains this value."""
-        if self.range.choice is not None:
-            return value in self.range.choice
-        low, high = self.range.bounds
-        return isinstance(value, int | float) and low <= value <= high
-
     @property
     def size(self) -> float:
         """Number of different values."""
@@ -63,8 +56,7 @@ class Dimension:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the search's hash; the default changes no draw."""
-        kind = next(k for k in ("uniform", "log_uniform", "choice") if getattr(self.range, k))
-        return {kind: list(getattr(self.range, kind)), "whole": self.whole}
+        return {self.range.distribution: list(self.range.extremes), "whole": self.whole}
 
 
 @dataclass(frozen=True)
@@ -86,8 +78,3 @@ class Space:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the search's hash."""
         return {d.key: d.as_dict() for d in self.dimensions}
-
-
-def tupled(value: Any) -> Any:
-    """Lists as tuples, which can be compared and be dictionary keys."""
-    return tuple(map(tupled, value)) if isinstance(value, list) else value

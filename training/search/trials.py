@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.search.settings import Objective
-from training.search.space import Params, tupled
+from training.search.space import Params
 from zoo_gen import StorageError, Store
+from zoo_gen.recipe.draws import tupled
 
 READERS = 16  # object stores answer slowly, but many requests at once
 
