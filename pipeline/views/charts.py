@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,7 @@ COLOURS = {
     "warm": "#040404",
     **{f"s{i}": f"#0505{i:02}" for i in range(SERIES)},
 }
+P = ParamSpec("P")
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dwszoo",
@@ -51,8 +54,22 @@ STYLE: Any = {
     "xtick.minor.size": 0,
     "grid.color": COLOURS["line"],
     "path.simplify": False,
+    "text.parse_math": False,  # names of columns are no formulas
 }
 Numbers = npt.NDArray[np.float64]
+
+
+def _styled(draw: Callable[P, Chart]) -> Callable[P, Chart]:
+    """Draw in our style; matplotlib reads it while a figure is built and written."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Chart:
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,7 @@ class Line:
     dashed: bool = False
 
 
+@_styled
 def histogram(values: Numbers, title: str, what: str = "networks") -> Chart:
     """How often values occur; ``[k]`` finite numbers, each one of ``what``."""
     whole = bool((values == np.rint(values)).all() and np.ptp(values) < BINS)
@@ -105,6 +123,7 @@ def histogram(values: Numbers, title: str, what: str = "networks") -> Chart:
     return _chart(figure, f"Histogram of {title}, {len(values):,} {what}, {span}")
 
 
+@_styled
 def scatter(x_values: npt.NDArray[np.generic], y_values: Numbers, names: tuple[str, str]) -> Chart:
     """One column against another, a dot per network; words stand side by side."""
     keep = np.linspace(0, len(y_values) - 1, min(len(y_values), MOST_POINTS)).astype(int)
@@ -127,6 +146,7 @@ def scatter(x_values: npt.NDArray[np.generic], y_values: Numbers, names: tuple[s
     return _chart(figure, f"{names[1]} against {names[0]}, {len(keep):,} networks")
 
 
+@_styled
 def curves(
     x_values: Numbers, lines: list[Line], title: str, below: str = "x", caption: str = ""
 ) -> Chart:
@@ -164,13 +184,11 @@ def spans_decades(values: Numbers) -> bool:
 
 
 def _figure() -> tuple[Any, Any]:
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
-        size = (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / HEIGHT
-        axes = figure.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, *size))
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
+    size = (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / HEIGHT
+    axes = figure.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, *size))
     axes.locator_params(nbins=4)
     return figure, axes
 
@@ -200,14 +218,11 @@ def _short(text: str) -> str:
 
 def _chart(figure: Any, title: str, caption: str = "") -> Chart:
     """The figure's SVG, described for screen readers, in the page's colours."""
-    from matplotlib import rc_context
-
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context(STYLE):
-        figure.patch.set_visible(False)
-        figure.axes[0].patch.set_visible(False)
-        figure.savefig(buffer, format="svg", metadata=nothing)
+    figure.patch.set_visible(False)
+    figure.axes[0].patch.set_visible(False)
+    figure.savefig(buffer, format="svg", metadata=nothing)
     svg = re.sub(r"^.*?<svg [^>]*>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<(metadata|style)\b.*?</\1>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.job_submission import JobStatus
 
-from pipeline.cluster_job import Work
+from pipeline.cluster_job import ClusterJob
 from pipeline.job_server import JobServer
 from zoo_gen import EngineError
 
@@ -42,7 +43,7 @@ def job(id: str, status: str) -> Any:
     """Details as Ray gives them."""
     return SimpleNamespace(
         submission_id=id,
-        status=status,
+        status=JobStatus(status),
         metadata={"config": "c"},
         start_time=1000,
         end_time=2000,
@@ -59,12 +60,12 @@ class Scripted:
 
     def server(self, monkeypatch: pytest.MonkeyPatch) -> JobServer:
         monkeypatch.setattr(JobServer, "_connect", lambda _: self.client)
-        monkeypatch.setattr(JobServer, "_knock", lambda _: None)
+        monkeypatch.setattr(JobServer, "_probe", lambda _: None)
         monkeypatch.setattr("pipeline.job_server.RECONNECT_SECONDS", 0)
         return JobServer("http://127.0.0.1:1")
 
 
-WORK = Work("digits", "digits", ("--root", "/r"))
+JOB = ClusterJob("digits", "digits", ("--root", "/r"))
 
 
 def test_the_same_work_has_one_job_at_a_time_and_each_its_own_id(
@@ -72,11 +73,11 @@ def test_the_same_work_has_one_job_at_a_time_and_each_its_own_id(
 ) -> None:
     script = Scripted()
     server = script.server(monkeypatch)
-    assert [server.submit(WORK)[1] for _ in range(2)] == [True, False]
+    assert [server.submit(JOB)[1] for _ in range(2)] == [True, False]
     for status in ("FAILED", "STOPPED", "SUCCEEDED"):
-        script.client.all[-1].status = status
-        assert server.submit(WORK)[1]
-    assert script.client.submitted == [WORK.key, f"{WORK.key}.2", f"{WORK.key}.3", f"{WORK.key}.4"]
+        script.client.all[-1].status = JobStatus(status)
+        assert server.submit(JOB)[1]
+    assert script.client.submitted == [JOB.key, f"{JOB.key}.2", f"{JOB.key}.3", f"{JOB.key}.4"]
 
 
 def test_of_two_who_submit_at_once_one_attaches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +89,7 @@ def test_of_two_who_submit_at_once_one_attaches(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError(f"Request failed with status code 500: job {id} already exists.")
 
     script.client.refusals = [other_was_quicker]
-    assert server.submit(WORK)[1] is False
+    assert server.submit(JOB)[1] is False
     assert script.client.submitted == []
 
 
@@ -97,7 +98,7 @@ def test_a_log_is_read_on_where_the_connection_broke(monkeypatch: pytest.MonkeyP
     server = script.server(monkeypatch)
 
     def end(_: str) -> None:
-        script.client.all[0].status = "SUCCEEDED"
+        script.client.all[0].status = JobStatus("SUCCEEDED")
 
     script.client.streams = [
         ["one\n", "two\nth", RuntimeError("closed")],
@@ -139,7 +140,7 @@ def test_a_server_that_stays_away_is_told_and_given_up(monkeypatch: pytest.Monke
         knocks.append(1)
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(JobServer, "_knock", knock)
+    monkeypatch.setattr(JobServer, "_probe", knock)
     said: list[str] = []
     with pytest.raises(EngineError, match="The job goes on: attach again later"):
         server.follow("a", str, said.append)

@@ -172,7 +172,7 @@ def test_leaving_a_job_coming_back_and_stopping_it(head: Head, small: Path, tmp_
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=30)
     assert first.returncode == 130
-    found = re.search(r"detached; job (\S+) goes on", err)
+    found = re.search(r"detached; job (\S+) continues", err)
     assert found is not None
     id = found[1]
     assert f"submit --address {head.address} --attach {id}\n" in err
@@ -181,7 +181,7 @@ def test_leaving_a_job_coming_back_and_stopping_it(head: Head, small: Path, tmp_
     assert re.search(rf"^{id} +small +RUNNING ", listed, re.MULTILINE)
     again = head.start(*words)
     assert again.stderr is not None
-    assert "under way with this config and these options: attached" in again.stderr.readline()
+    assert "running with this config and these options: attached" in again.stderr.readline()
 
     code, _, err = head.run("--attach", f"{id}x")
     assert code == 1

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from pipeline.cluster_job import ClusterJob
 from pipeline.commands.cli import cli
-from pipeline.cluster_job import Work
 from pipeline.job_server import JobServer
 from zoo_gen import EngineError
 
@@ -95,7 +95,7 @@ def test_it_takes_every_option_of_run() -> None:
 def test_the_job_runs_what_was_asked_for(
     options: list[str], dwszoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works: list[Work] = []
+    works: list[ClusterJob] = []
     monkeypatch.setattr(JobServer, "_connect", lambda self: None)
     monkeypatch.setattr(JobServer, "submit", lambda self, work: works.append(work) or stop())
 

@@ -7,27 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster_job import PACKAGES, Work
+from pipeline.cluster_job import PACKAGES, ClusterJob
 
-WORK = Work("digits", "digits", ("--root", "/r"))
+JOB = ClusterJob("digits", "digits", ("--root", "/r"))
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Work("digits", "digits", ("--root", "/s")),
-        Work("digits", "digits", ("--root", "/r"), upload=True),
-        Work("digits", "mnist", ("--root", "/r")),
+        ClusterJob("digits", "digits", ("--root", "/s")),
+        ClusterJob("digits", "digits", ("--root", "/r"), upload=True),
+        ClusterJob("digits", "mnist", ("--root", "/r")),
     ],
 )
-def test_other_work_has_another_id(other: Work) -> None:
-    assert other.key != WORK.key
+def test_other_work_has_another_id(other: ClusterJob) -> None:
+    assert other.key != JOB.key
 
 
 def test_a_changed_file_is_other_work(small: Path) -> None:
-    before = Work("small", small).key
+    before = ClusterJob("small", small).key
     small.write_text(small.read_text().replace("steps: 5", "steps: 6"))
-    assert Work("small", small).key != before
+    assert ClusterJob("small", small).key != before
 
 
 def test_what_travels_is_the_config_and_what_was_asked_for(
@@ -39,10 +39,10 @@ def test_what_travels_is_the_config_and_what_was_asked_for(
         (source / package / "__pycache__" / "code.pyc").touch()
         (source / package / "code.py").touch()
     monkeypatch.setattr(
-        "pipeline.cluster_job.__file__", str(source / "pipeline" / "submit" / "job.py")
+        "pipeline.cluster_job.__file__", str(source / "pipeline" / "cluster_job.py")
     )
     folder.mkdir()
-    work = Work("small", small, upload=True)
+    work = ClusterJob("small", small, upload=True)
     work.pack(folder)
     packed = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert packed == {"config/small.yaml", *(f"{package}/code.py" for package in PACKAGES)}
