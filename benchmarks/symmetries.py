@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from architectures import (
+from public_architectures import (
     ConvNext,
     DenseNet,
     Gpt2,

@@ -168,6 +168,7 @@ class ProbeFeatures(nn.Module):
         probes: number of points.
         activation: of the networks, as in :func:`dws.forward`; a module has its own.
         w0: frequency of ``"sine"``.
+        scaled_bias: whether w0 multiplies its bias too.
 
     Raises:
         ValueError: a space that is neither an MLP's nor has its module, a module that does not take
@@ -177,12 +178,17 @@ class ProbeFeatures(nn.Module):
     """
 
     def __init__(
-        self, space: WeightSpace, probes: int, activation: str = "sine", w0: float = 30.0
+        self,
+        space: WeightSpace,
+        probes: int,
+        activation: str = "sine",
+        w0: float = 30.0,
+        scaled_bias: bool = True,
     ) -> None:
         super().__init__()
         check_counts(probes=probes)
         hidden_activation(activation, w0)
-        self.space, self.activation, self.w0 = space, activation, w0
+        self.space, self.activation, self.w0, self.scaled_bias = space, activation, w0, scaled_bias
         sizes = {**space.sizes, "probe": probes}
         if space.is_mlp:
             self.points = nn.Parameter(2 * torch.rand(probes, space.widths[0]) - 1)
@@ -209,7 +215,8 @@ class ProbeFeatures(nn.Module):
         with torch.autocast(theta.device.type, enabled=False):
             points = self.points.to(wide).unsqueeze(0)
             if self.space.is_mlp:
-                layers = responses(self.space, theta.to(wide), points, self.activation, self.w0)
+                how = (self.activation, self.w0, self.scaled_bias)
+                layers = responses(self.space, theta.to(wide), points, *how)
                 found = [h.transpose(1, 2) for h in layers]
             else:
                 found = [forward(self.space, theta.to(wide), points).movedim(1, -1)]

@@ -28,6 +28,7 @@ def forward(
     x: Any,
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
+    scaled_bias: bool = True,
 ) -> Tensor:
     """Evaluate m networks at once.
 
@@ -43,6 +44,7 @@ def forward(
             2020), ``"relu"``, ``"tanh"``, ``"gelu"``, or any elementwise function. A module has its
             own.
         w0: frequency of ``"sine"``; unused by the others.
+        scaled_bias: whether w0 multiplies the bias of ``"sine"`` too; else ``sin(w0 W x + b)``.
 
     Returns:
         ``[m, points, d_M]``; of a module what it returns (several tensors,
@@ -53,7 +55,7 @@ def forward(
     """
     if not space.is_mlp:
         return cast(Tensor, _run(space, theta, x if isinstance(x, tuple) else (x,)))
-    return list(responses(space, theta, x, activation, w0))[-1]
+    return list(responses(space, theta, x, activation, w0, scaled_bias))[-1]
 
 
 def _run(space: WeightSpace, theta: Tensor, inputs: tuple[Any, ...]) -> Any:
@@ -107,6 +109,7 @@ def responses(
     x: Tensor,
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
+    scaled_bias: bool = True,
 ) -> Iterator[Tensor]:
     """The outputs of every layer of an MLP: ``[m, points, d_k]`` for k = 1 .. M."""
     widths = space.widths
@@ -122,7 +125,10 @@ def responses(
     for k in range(1, len(widths)):
         weight = tensors[f"W{k}"][..., 0].transpose(1, 2)
         if f"b{k}" in tensors:
-            h = torch.baddbmm(tensors[f"b{k}"][..., 0].unsqueeze(1), h, weight)
+            bias = tensors[f"b{k}"][..., 0].unsqueeze(1)
+            if activation == "sine" and not scaled_bias and k < len(widths) - 1:
+                bias = bias / w0
+            h = torch.baddbmm(bias, h, weight)
         else:
             h = torch.bmm(h, weight)
         if k < len(widths) - 1:

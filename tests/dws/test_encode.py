@@ -17,6 +17,7 @@ from equivariance import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from dws import (
     FourierFeatures,
@@ -175,8 +176,6 @@ def probe(space=SPACE, probes=5, activation="sine", w0=3.0):
     return ProbeFeatures(space, probes, activation, w0).double()
 
 
-@PROPERTY
-@given(widths(hidden=(1, 3)), st.booleans(), seeds)
 def test_a_module_is_probed_by_its_outputs():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2)).eval()
@@ -191,6 +190,8 @@ def test_a_module_is_probed_by_its_outputs():
     assert (layer.points.grad != 0).any()
 
 
+@PROPERTY
+@given(widths(hidden=(1, 3)), st.booleans(), seeds)
 def test_probes_equal_a_loop_over_networks_and_points(d, bias, seed):
     space = WeightSpace.mlp(d, bias)
     layer = probe(space, 2)
