@@ -190,6 +190,7 @@ class ProbeFeatures(nn.Module):
         hidden_activation(activation, w0)
         self.space, self.activation, self.w0, self.scaled_bias = space, activation, w0, scaled_bias
         sizes = {**space.sizes, "probe": probes}
+        answers: dict[str, tuple[str, ...]]
         if space.is_mlp:
             self.points = nn.Parameter(2 * torch.rand(probes, space.widths[0]) - 1)
             answers = {f"p{k}": (f"n{k}", "probe") for k in range(1, len(space.widths))}
