@@ -9,8 +9,8 @@ from typing import Any
 from dws import WeightSpace
 from dws.evaluate import ACTIVATIONS
 from zoo_gen.errors import ConfigError
-from zoo_gen.recipe.classifier import Classifier, Cnn
-from zoo_gen.recipe.recipe import Fit, Recipe
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import MAKERS, Fit, Recipe
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,14 @@ class Network:
 def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
     """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
     told = {"size": space.size, "names": list(space.names)}
-    fit = recipe.zoo.fit
-    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+    shapes = recipe.zoo.fit.torch_shapes(space)
+    if shapes is None:
         return {"widths": list(space.widths), **told}
-    side = fit.network.kernel
-    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
     return {
         "axes": {name: list(axes) for name, axes in space.axes.items()},
         "sizes": dict(space.sizes),
         "hidden": list(space.hidden),
-        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
         **told,
     }
 
@@ -72,19 +70,21 @@ def write_space(space: WeightSpace) -> dict[str, Any]:
     return space.to_dict()
 
 
-def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
-    """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
-    told = recipe["zoo"].get("fit")
-    if told is None:
-        return None, None
-    if told.get("kind") == "classifier":
-        return None, Classifier.read(told, runs=int(recipe["signals"]))
-    return Fit(**{**told, "widths": tuple(told["widths"])}), None
+def read_maker(recipe: dict[str, Any]) -> Maker | None:
+    """How the members of a zoo were made; None where that is not known.
+
+    Raises:
+        ValueError: it is described by fields or values that no maker has.
+    """
+    plain = recipe["zoo"].get("fit")
+    if plain is None:
+        return None
+    return MAKERS[plain.get("kind", "siren")].read(plain, int(recipe["signals"]))
 
 
-def read_network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
+def read_network(recipe: dict[str, Any], maker: Maker | None) -> Network | None:
     """What the networks compute, None where that is not known, and for classifiers."""
-    if fit is not None:
-        return Network(fit.activation, fit.w0, fit.offset)
+    if maker is not None:
+        return Network(maker.activation, maker.w0, maker.offset) if isinstance(maker, Fit) else None
     known = recipe.get("network")
     return None if known is None else Network(**known)

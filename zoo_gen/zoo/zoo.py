@@ -15,12 +15,13 @@ from torch import Tensor
 
 from dws import forward
 from zoo_gen.errors import ConfigError, CorruptShard, ZooError
-from zoo_gen.make.classifiers.evaluate import Array, Scores, accuracy_of_rows
+
 from zoo_gen.make.fit import render
-from zoo_gen.make.generate import read_description, shard_name
+from zoo_gen.recipe.scores import Array, Scores
 from zoo_gen.zoo import shards
 from zoo_gen.zoo.description import Network as Network
-from zoo_gen.zoo.description import read_fit, read_network, read_space
+from zoo_gen.zoo.description import read_maker, read_network, read_space
+from zoo_gen.zoo.layout import read_description, shard_name
 from zoo_gen.zoo.store import Store
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class ZooReader:
     Attributes:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
-        fit: how they were fitted, None for classifiers and where that is not known (networks that
-            were imported).
-        classifier: how they were trained, None for all but zoos of classifiers.
+        maker: how they were fitted or trained, None where that is not known (they were imported).
         network: what they compute, None for classifiers and where that is not known.
         signals: number of signals they were fitted to.
 
@@ -69,8 +68,8 @@ class ZooReader:
             self.hash8: str = self.description["hash8"]
             self.space = read_space(self.description["space"])
             recipe = self.description["recipe"]
-            self.fit, self.classifier = read_fit(recipe)
-            self.network = read_network(recipe, self.fit)
+            self.maker = read_maker(recipe)
+            self.network = read_network(recipe, self.maker)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
             self._rows = int(recipe["zoo"]["rows_per_shard"])
@@ -215,10 +214,12 @@ class ZooReader:
         Raises:
             ZooError: these are no classifiers, or the images are of another size.
         """
-        if self.classifier is None:
+        if self.maker is None:
             raise ZooError(f"{self.url} holds no classifiers; a zoo of `zoo.fit.kind: classifier`")
-        network, theta = self.classifier.network, rows.theta
-        return accuracy_of_rows(network, self.space, theta, rows.columns, images, labels)
+        try:
+            return self.maker.evaluate(self.space, rows.theta, rows.columns, images, labels)
+        except ZooError as error:
+            raise ZooError(f"{self.url}: {error}") from error
 
     def path(self, path: str) -> str:
         """A path of the zoo as one of its store."""
