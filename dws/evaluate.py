@@ -22,6 +22,7 @@ def forward(
     x: Tensor,
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
+    scaled_bias: bool = True,
 ) -> Tensor:
     """Evaluate m networks at once: ``h_k = activation(W_k h_{k-1} + b_k)``, the last layer linear.
 
@@ -32,6 +33,7 @@ def forward(
         activation: of the hidden layers: ``"sine"`` (``sin(w0 z)``, Sitzmann et al. 2020),
             ``"relu"``, ``"tanh"``, ``"gelu"``, or any elementwise function.
         w0: frequency of ``"sine"``; unused by the others.
+        scaled_bias: whether w0 multiplies the bias of ``"sine"`` too; else ``sin(w0 W x + b)``.
 
     Returns:
         ``[m, points, d_M]``.
@@ -39,7 +41,7 @@ def forward(
     Raises:
         ValueError: an unknown activation, a space that is not an MLP's, or a wrong shape.
     """
-    return list(responses(space, theta, x, activation, w0))[-1]
+    return list(responses(space, theta, x, activation, w0, scaled_bias))[-1]
 
 
 def responses(
@@ -48,6 +50,7 @@ def responses(
     x: Tensor,
     activation: str | Callable[[Tensor], Tensor] = "sine",
     w0: float = 30.0,
+    scaled_bias: bool = True,
 ) -> Iterator[Tensor]:
     """What every layer answers: :func:`forward` with ``[m, points, d_k]`` for k = 1 .. M."""
     widths = space.widths
@@ -63,7 +66,10 @@ def responses(
     for k in range(1, len(widths)):
         weight = tensors[f"W{k}"][..., 0].transpose(1, 2)
         if f"b{k}" in tensors:
-            h = torch.baddbmm(tensors[f"b{k}"][..., 0].unsqueeze(1), h, weight)
+            bias = tensors[f"b{k}"][..., 0].unsqueeze(1)
+            if activation == "sine" and not scaled_bias and k < len(widths) - 1:
+                bias = bias / w0
+            h = torch.baddbmm(bias, h, weight)
         else:
             h = torch.bmm(h, weight)
         if k < len(widths) - 1:

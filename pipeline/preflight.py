@@ -13,7 +13,7 @@ from pipeline.config.messages import nearest
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task
-from zoo_gen import Classifier, ConfigError, Signals, TrainingError, Zoo
+from zoo_gen import ConfigError, Signals, TrainingError, Zoo
 from zoo_gen.recipe.split import SPLITS
 from zoo_gen.zoo.shards import CONTRACT
 
@@ -42,7 +42,7 @@ def check_signals(config: Config, zoo: Zoo, signals: Signals, whole: Callable[[]
 
 def _problem(task: Task, zoo: Zoo, signals: Signals) -> ConfigError | TrainingError | None:
     """Why the task cannot be learned from networks of these signals, as far as labels tell."""
-    if isinstance(zoo.fit, Classifier):
+    if not zoo.fit.per_signal:
         return None
     try:
         split = zoo.split.assign(signals)
@@ -67,15 +67,15 @@ def check_models(config: Config, facts: ZooFacts) -> None:
     check_columns(config.task_or_default, facts, told=config.task is not None)
     config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
     data = WeightData.blank(
-        facts.space, config.task_or_default, facts.classes or 2, facts.w0, facts.activation
+        facts.space, config.task_or_default, facts.classes or 2, facts.forward_pass
     )
     for name, model in config.models.items():
         try:
             data.task.build(model.network, data)
             data.task.check_augmentation(model.training.augment)
-            model.training.augment.check(data.space, data.w0, data.activation)
+            model.training.augment.check(data.space, data.forward_pass)
             if model.training.prepare not in ("none", "align"):
-                canonical(data.space, data.w0, model.training.prepare, data.activation)
+                canonical(data.space, data.forward_pass, model.training.prepare)
         except ConfigError as error:
             raise ConfigError(f"models.{name}: {error}") from error
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from dws import WeightSpace
 from pipeline.views.inspect.places import find
-from zoo_gen import Classifier, ConfigError, Recipe, Signals, Store
-from zoo_gen.make.classifiers.rows import RUN_STEPS
-from zoo_gen.recipe.classifier import HYPERPARAMETERS
+from zoo_gen import Classifier, ConfigError, ForwardPass, Recipe, Signals, Store
+from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.zoo.shards import CONTRACT
-
-SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,7 @@ class ZooFacts:
         views: networks per signal.
         space: of the networks.
         columns: what is known of each network.
-        w0: frequency of their sine units, None if they have none.
-        activation: of their hidden layers, None where it is not known or differs.
+        forward_pass: what they compute, as far as that is known.
         classes: one more than the greatest label, None where there are none or they are not known.
     """
 
@@ -61,8 +55,7 @@ class ZooFacts:
     views: int
     space: WeightSpace
     columns: tuple[str, ...]
-    w0: float | None = None
-    activation: str | None = None
+    forward_pass: ForwardPass = UNKNOWN
     classes: int | None = None
 
     @classmethod
@@ -71,13 +64,8 @@ class ZooFacts:
         fit = recipe.zoo.fit
         counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
         told = (recipe.folder, recipe.name, recipe.hash8, *counts)
-        if isinstance(fit, Classifier):
-            return cls(*told, columns_of_classifiers(pairs=fit.classes is not None))
-        columns = (*sorted(CONTRACT), *signals.columns)
-        label = signals.columns.get("label")
-        classes = None if label is None else int(np.max(label)) + 1
-        w0 = fit.w0 if fit.activation == "sine" else None
-        return cls(*told, columns, w0, fit.activation, classes)
+        columns = (*sorted(CONTRACT), *fit.columns(signals))
+        return cls(*told, columns, fit.forward_pass, fit.label_count(signals))
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:
@@ -89,9 +77,8 @@ class ZooFacts:
         zoo = find(store, path)
         # below the root by its folder, so that the root can move; elsewhere by where it lies
         folder = zoo.url.removeprefix(f"{store.root}/")
-        network, recipe = zoo.network, zoo.description["recipe"]
+        recipe = zoo.description["recipe"]
         columns = tuple(zoo.rows(0, 1).columns)
-        sine = network is not None and network.activation == "sine"
         return cls(
             folder,
             str(recipe["name"]),
@@ -101,15 +88,8 @@ class ZooFacts:
             int(recipe["zoo"].get("views", 1)),
             zoo.space,
             columns,
-            network.w0 if network is not None and sine else None,
-            network.activation if network is not None else None,
+            zoo.forward_pass,
         )
-
-
-def columns_of_classifiers(pairs: bool) -> tuple[str, ...]:
-    """Columns of a zoo of classifiers, of all classes or of pairs."""
-    drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
-    return (*sorted(CONTRACT), *SCORES, *drawn, *(["class_a", "class_b"] if pairs else []))
 
 
 def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> list[str]:
@@ -125,6 +105,6 @@ def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> li
 def _columns_of(config: dict[str, Any]) -> set[str]:
     source, fit = config.get("source", {}), config.get("zoo", {}).get("fit", {})
     if fit.get("kind") == "classifier":
-        return set(columns_of_classifiers(pairs=bool(fit.get("classes"))))
+        return {*CONTRACT, *Classifier.column_names(pairs=bool(fit.get("classes")))}
     own = {"amplitude", "frequency"} if source.get("kind") == "sine" else {"label"}
     return {*CONTRACT, *own}

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from dws import forward
 from training.models import Network, check_positive
 from training.models.editors import build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import ConfigError, Fit, Source, ZooReader
+from zoo_gen import ConfigError, Source, ZooReader
 from zoo_gen.recipe.recipe import AnyFit
 
 if TYPE_CHECKING:
@@ -29,13 +28,11 @@ class Drawn:
 
     Attributes:
         images: of the source, uint8 (255: 1.0) or float32, ``[n, height, width, colours]``.
-        points: float32 ``[1, height * width, 2]``.
-        offset: added to what a network answers.
+        points: what networks take at the pixels, float32 ``[1, height * width, n_0]``.
     """
 
     images: Tensor
     points: Tensor
-    offset: float
 
 
 @dataclass(frozen=True)
@@ -87,23 +84,23 @@ class Edit(Task):
     def check_fit(self, fit: AnyFit | None) -> None:
         """Refuse all but networks that draw pictures."""
         super().check_fit(fit)
-        if not isinstance(fit, Fit) or fit.widths[0] != 2:
+        if fit is None or fit.coordinates != 2:
             raise ConfigError(
                 "task: edit changes what networks draw, but these are "
-                f"{'no networks of images' if isinstance(fit, Fit) else 'classifiers'}; use a zoo "
-                "of images, such as mnist"
+                f"{'unknown' if fit is None else fit.members_are}; use a zoo of images, such as "
+                "mnist"
             )
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Drawn:
         """The images of the source."""
-        self.check_fit(zoo.fit if source is not None else None)
+        self.check_fit(zoo.maker if source is not None else None)
         assert source is not None
-        assert zoo.fit is not None
         signals = source.load()
         if signals.shape is None:
             raise ConfigError(f"task: edit changes images; the source {source.kind} gives none")
         images = torch.from_numpy(signals.values).unflatten(1, signals.shape)
-        return Drawn(images, torch.from_numpy(signals.coordinates).unsqueeze(0), zoo.fit.offset)
+        points = torch.from_numpy(zoo.forward_pass.inputs(signals.coordinates))
+        return Drawn(images, points.unsqueeze(0))
 
     def output(self, data: WeightData) -> Output:
         """Changed weights of the same network."""
@@ -111,7 +108,7 @@ class Edit(Task):
 
     def build(self, network: Network, data: WeightData) -> nn.Module:
         """A model that begins by changing nothing."""
-        return build_editor(network, data.space, data.w0)
+        return build_editor(network, data.space, data.forward_pass)
 
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
         """Mean squared error over the pixels of each network's image."""
@@ -134,13 +131,11 @@ class Edit(Task):
     def drawn(self, data: WeightData, theta: Tensor) -> Tensor:
         """What networks draw: ``[m, height, width, colours]``."""
         drawn: Drawn = data.context
-        points, activation = drawn.points.to(theta), data.activation or "sine"
+        points = drawn.points.to(theta)
         parts = [
-            forward(data.space, some, points, activation, data.w0 or 1.0)
-            for some in theta.split(AT_ONCE)
+            data.forward_pass.evaluate(data.space, some, points) for some in theta.split(AT_ONCE)
         ]
-        whole = torch.cat(parts) + drawn.offset
-        return whole.reshape(len(theta), *drawn.images.shape[1:])
+        return torch.cat(parts).reshape(len(theta), *drawn.images.shape[1:])
 
     def edited(self, images: Tensor) -> Tensor:
         """``[m, height, width, colours]`` in [0, 1] -> the same."""

@@ -1,19 +1,17 @@
 """From a recipe and its signals to a zoo on disk.
 
 The shard contract: a shard is a pure function of (recipe, shard index), fitted by one task and
-published whole. If it exists, it is done. So after any crash the same call makes what is missing and
-nothing else. The plain loop here specifies what every engine does; Ray's is in
+published whole. If it exists, it is done. So after any crash the same call makes what is missing
+and nothing else. The plain loop here specifies what every engine does; Ray's is in
 :mod:`zoo_gen.make.ray_engine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from zoo_gen.errors import ZooError

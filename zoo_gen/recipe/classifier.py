@@ -23,6 +23,8 @@ from zoo_gen.sources import Signals
 from zoo_gen.sources.labelled import InputShape, LabelledImages
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
+
+
 @dataclass(frozen=True)
 class Classifier(Maker):
     """Small classifiers of the source's images, each trained with settings of its own.

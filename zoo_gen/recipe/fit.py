@@ -9,6 +9,7 @@ import numpy as np
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.recipe.maker import FORMAT, Maker
 from zoo_gen.sources import Signals
 from zoo_gen.sources.base import at_least
@@ -137,7 +138,7 @@ class Fit(Maker):
         """Those of the signals."""
         return tuple(signals.columns)
 
-    def classes(self, signals: Signals) -> int | None:
+    def label_count(self, signals: Signals) -> int | None:
         """Of the signals."""
         label = signals.columns.get("label")
         return None if label is None else int(np.max(label)) + 1
@@ -160,6 +161,19 @@ class Fit(Maker):
     def gpu_operations(self, members: int, points: int) -> float:
         """Those of matrix products, about."""
         return 6.0 * members * self.steps * (self.points_per_step or points) * self.space.size
+
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """What the fitted networks compute."""
+        return ForwardPass(
+            activation=self.activation,
+            w0=self.w0,
+            offset=self.offset,
+            output="sigmoid" if self.loss == "cross_entropy" else "linear",
+            fourier_features=self.fourier_features,
+            fourier_scale=self.fourier_scale if self.fourier_features else UNKNOWN.fourier_scale,
+            grid="ij" if self.widths[0] == 2 else None,  # as every source lays out its points
+        )
 
 
 def _positive(key: str, value: float) -> None:

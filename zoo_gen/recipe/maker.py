@@ -12,6 +12,7 @@ from torch import Tensor
 from dws import WeightSpace
 from zoo_gen.errors import ZooError
 from zoo_gen.recipe.architectures import Architecture
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.recipe.scores import Scores
 from zoo_gen.recipe.split import Split
 from zoo_gen.sources import Signals
@@ -103,9 +104,14 @@ class Maker(ABC):
     def columns(self, signals: Signals) -> tuple[str, ...]:
         """Columns of the rows beside those of every zoo."""
 
-    def classes(self, signals: Signals) -> int | None:
+    def label_count(self, signals: Signals) -> int | None:
         """One more than the greatest ``label`` of a member, None where members have none."""
         return None
+
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """What members compute, as far as that is the same for all."""
+        return UNKNOWN
 
     @property
     @abstractmethod
@@ -139,4 +145,6 @@ class Maker(ABC):
         Raises:
             ZooError: members are no classifiers.
         """
-        raise ZooError(f"these are {self.members_are}, not classifiers (`zoo.fit.kind: classifier`)")
+        raise ZooError(
+            f"these are {self.members_are}, not classifiers (`zoo.fit.kind: classifier`)"
+        )

@@ -184,4 +184,3 @@ def hash8(data: dict[str, Any]) -> str:
     """Eight hexadecimal digits of the SHA-256 of plain data, whatever the order of its keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-

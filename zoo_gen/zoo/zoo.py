@@ -13,14 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dws import forward
 from zoo_gen.errors import ConfigError, CorruptShard, ZooError
-
-from zoo_gen.make.fit import render
 from zoo_gen.recipe.scores import Array, Scores
 from zoo_gen.zoo import shards
-from zoo_gen.zoo.description import Network as Network
-from zoo_gen.zoo.description import read_maker, read_network, read_space
+from zoo_gen.zoo.description import read_forward_pass, read_maker, read_space
 from zoo_gen.zoo.layout import read_description, shard_name
 from zoo_gen.zoo.store import Store
 
@@ -53,7 +49,7 @@ class ZooReader:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
         maker: how they were fitted or trained, None where that is not known (they were imported).
-        network: what they compute, None for classifiers and where that is not known.
+        forward_pass: what they compute, as far as that is known.
         signals: number of signals they were fitted to.
 
     Raises:
@@ -69,7 +65,7 @@ class ZooReader:
             self.space = read_space(self.description["space"])
             recipe = self.description["recipe"]
             self.maker = read_maker(recipe)
-            self.network = read_network(recipe, self.maker)
+            self.forward_pass = read_forward_pass(recipe, self.maker)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
             self._rows = int(recipe["zoo"]["rows_per_shard"])
@@ -171,26 +167,19 @@ class ZooReader:
     def render(self, theta: Tensor, coordinates: np.ndarray[Any, Any]) -> Tensor:
         """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``.
 
+        Points of images are (row, column), whichever order the networks take (`ForwardPass.grid`).
+
         Raises:
             ZooError: it is not known what these networks compute.
         """
-        if self.classifier is not None:
+        if self.maker is not None and not self.maker.coordinates:
             raise ZooError(
-                f"{self.url} holds classifiers, which draw nothing; `evaluate` tells their loss "
-                "and accuracy on images"
+                f"{self.url} holds {self.maker.members_are}, which draw nothing; `evaluate` gives "
+                "their loss and accuracy on images"
             )
-        if self.fit is not None:
-            return render(self.fit, theta, coordinates)
-        if self.network is None:
-            raise ZooError(
-                f"{self.url}: the activation of its networks is not known; import it again with "
-                "--activation (and --w0 for sine)"
-            )
-        points = torch.from_numpy(np.ascontiguousarray(coordinates, np.float32)).unsqueeze(0)
-        net = self.network
         try:
-            return forward(self.space, theta, points, net.activation, net.w0) + net.offset
-        except ValueError as error:
+            return self.forward_pass.render(self.space, theta, coordinates)
+        except (ConfigError, ValueError) as error:
             raise ZooError(f"{self.url}: its networks cannot be drawn: {error}") from error
 
     def draw(self, member: int, coordinates: np.ndarray[Any, Any]) -> Tensor:

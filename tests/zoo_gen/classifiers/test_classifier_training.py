@@ -18,9 +18,9 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from zoo_gen import Classifier, Cnn, Draw, Idx, Mlp
 from zoo_gen.make.classifiers import accuracy
 from zoo_gen.make.classifiers.optimizers import Update
-from zoo_gen.sources.labelled import LabelledImages
-from zoo_gen.make.classifiers.runs import Order, ClassifierRun, dealt_pair, draw_run
+from zoo_gen.make.classifiers.runs import ClassifierRun, Order, dealt_pair, draw_run
 from zoo_gen.make.classifiers.train import batches, train
+from zoo_gen.sources.labelled import LabelledImages
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -115,7 +115,9 @@ def test_a_snapshot_is_the_run_cut_short(noise: LabelledImages) -> None:
 
 @hypothesis_settings(max_examples=8)
 @given(st.permutations(list(range(6))))
-def test_who_shares_a_batch_changes_a_run_by_rounding_only(noise: LabelledImages, order: list[int]) -> None:
+def test_who_shares_a_batch_changes_a_run_by_rounding_only(
+    noise: LabelledImages, order: list[int]
+) -> None:
     runs = runs_of(MIXED)
     together = train(MIXED, runs, noise)
     some = train(MIXED, [runs[i] for i in order[:4]], noise)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from zoo_gen.make.classifiers.runs import ClassifierRun, dealt_pair, draw_run
@@ -36,7 +35,7 @@ def trained_members(
     flat = theta.flatten(0, 1).numpy()
     good = np.isfinite(flat).all(1) & np.isfinite(scores["loss"])
     steps = np.array([run.snapshot_steps(fit.snapshots) for run in runs])
-    columns = {
+    columns: Columns = {
         "member": members,
         "signal": members // snapshots,
         "view": (members % snapshots).astype(np.int32),

@@ -15,9 +15,9 @@ from torch import Tensor
 from dws import WeightSpace
 from zoo_gen.make.classifiers.gradients import Gradients, floats
 from zoo_gen.make.classifiers.optimizers import Update
-from zoo_gen.sources.labelled import LabelledImages
-from zoo_gen.make.classifiers.runs import Order, ClassifierRun
+from zoo_gen.make.classifiers.runs import ClassifierRun, Order
 from zoo_gen.recipe.classifier import Classifier
+from zoo_gen.sources.labelled import LabelledImages
 
 CACHE_FLOATS = 1 << 22  # of a batch of networks: weights, moments, activations in the cache
 MAX_BATCH = 32
@@ -48,7 +48,9 @@ def train(
     return out
 
 
-def batches(fit: Classifier, runs: list[ClassifierRun], images: LabelledImages) -> Iterator[list[int]]:
+def batches(
+    fit: Classifier, runs: list[ClassifierRun], images: LabelledImages
+) -> Iterator[list[int]]:
     """Indices of runs that are trained together: one activation, the longest first."""
     space = fit.space(images.shape, images.classes)
     own = floats(fit.network, space, images.shape, fit.batch_size)
@@ -59,7 +61,9 @@ def batches(fit: Classifier, runs: list[ClassifierRun], images: LabelledImages) 
         yield from (mine[start : start + most] for start in range(0, len(mine), most))
 
 
-def _train_batch(fit: Classifier, space: WeightSpace, runs: list[ClassifierRun], images: LabelledImages) -> Tensor:
+def _train_batch(
+    fit: Classifier, space: WeightSpace, runs: list[ClassifierRun], images: LabelledImages
+) -> Tensor:
     """Snapshots ``[m, snapshots, size]`` of runs of one activation, sorted by falling steps."""
     theta = torch.from_numpy(np.stack([run.initial(space) for run in runs]))
     activation, size = str(runs[0].settings["activation"]), fit.batch_size
