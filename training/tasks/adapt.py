@@ -16,7 +16,7 @@ from training.models.editors import Unchanged, build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
 from zoo_gen import ConfigError, Mlp, Source, TrainingError, ZooReader
 from zoo_gen.make.classifiers import CORRUPTIONS, corrupt
-from zoo_gen.recipe.recipe import AnyFit
+from zoo_gen.recipe.maker import Maker
 from zoo_gen.sources.labelled import LabelledImages
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Adapt(Task):
         values = np.stack([*(columns[name].astype(np.int64) for name in CLASSES), units], 1)
         return Targets(torch.from_numpy(values))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Refuse all but MLPs that tell pairs of classes apart."""
         super().check_fit(fit)
         architecture = None if fit is None else fit.pair_architecture

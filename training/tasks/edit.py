@@ -14,7 +14,7 @@ from training.models import Network, check_positive
 from training.models.editors import build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
 from zoo_gen import ConfigError, Source, ZooReader
-from zoo_gen.recipe.recipe import AnyFit
+from zoo_gen.recipe.maker import Maker
 
 if TYPE_CHECKING:
     from training.data import WeightData
@@ -81,7 +81,7 @@ class Edit(Task):
         """Index of each network's image in the source, int64 ``[n]``."""
         return Targets(torch.from_numpy(columns["signal"].astype(np.int64)))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Refuse all but networks that draw pictures."""
         super().check_fit(fit)
         if fit is None or fit.coordinates != 2:
