@@ -51,7 +51,8 @@ DOORS = {
     },
     "PIL": {"zoo_gen/sources/pictures.py"},
     "trimesh": {"zoo_gen/sources/meshes.py"},
-    "h5py": {"zoo_gen/exchange/hdf5.py"},
+    "h5py": {"zoo_gen/exchange/hdf5.py", "zoo_gen/exchange/imports/files/keras_files.py"},
+    "msgpack": {"zoo_gen/exchange/imports/files/array_files.py"},
     "triton": {"zoo_gen/make/fit/triton_kernel.py"},
     "click": {
         "pipeline/commands/cli.py",

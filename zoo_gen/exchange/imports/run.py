@@ -89,7 +89,10 @@ class Import:
         )
         return {
             "name": self.name,
-            "source": {"kind": "import", "format": source.format, "skipped": source.skipped},
+            "source": {
+                **{"kind": "import", "format": source.format, "skipped": source.skipped},
+                **source.reading.describe(),
+            },
             "fingerprint": listing.fingerprint,
             "signals": len(np.unique(listing.signal)),
             "network": write_forward_pass(forward_pass, source.format),
