@@ -56,8 +56,8 @@ def match(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permutation:
 
     Returns:
         One order ``[m, n]`` per hidden axis (``[m, p, n]`` where it is nested in one of p entries),
-        so that ``act(space, match(...), space.split(theta))`` is near the reference. No order depends on the other networks. Empty where the space has no
-        hidden axis.
+        so that ``act(space, match(...), space.split(theta))`` is near the reference. No order
+        depends on the other networks. Empty where the space has no hidden axis.
 
     Raises:
         ValueError: weights of another size, as many references as neither one nor m, or weights
