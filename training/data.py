@@ -17,8 +17,9 @@ from dws.canonical import Canonical, CanonicalKind
 from training.augmentation import Augmentation
 from training.tasks import Classify, Task
 from training.units import units
-from zoo_gen import ConfigError, Source, TrainingError, ZooReader
+from zoo_gen import ConfigError, ForwardPass, Source, TrainingError, ZooReader
 from zoo_gen.log_once import tell_once
+from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.zoo.shards import Columns
@@ -39,8 +40,7 @@ class WeightData:
         rows: split -> int64 indices into the above.
         classes: one more than the greatest class (not all need occur); 0 for a task without.
         left_out: networks that diverged while they were fitted.
-        w0: frequency of the networks' sine units, None if they have none.
-        activation: of their hidden layers, None where that is not known.
+        forward_pass: what the networks compute, as far as that is known.
         task: what is learned.
         context: what the task takes beside, such as images; see `Task.context`.
         reference: ``[size]``, what the weights are aligned to; None where they are not.
@@ -54,8 +54,7 @@ class WeightData:
     rows: dict[str, Tensor]
     classes: int
     left_out: int
-    w0: float | None = None
-    activation: str | None = None
+    forward_pass: ForwardPass = UNKNOWN
     task: Task = field(default_factory=Classify)
     context: Any = None
     reference: Tensor | None = None
@@ -63,13 +62,13 @@ class WeightData:
 
     @classmethod
     def blank(
-        cls, space: WeightSpace, task: Task, classes: int, w0: float | None, activation: str | None
+        cls, space: WeightSpace, task: Task, classes: int, forward_pass: ForwardPass
     ) -> WeightData:
         """Two networks of zeros, in every split: for what asks about networks, not weights."""
         two = torch.arange(2)
         rows = dict.fromkeys(SPLITS, two)
         theta, target = torch.zeros(2, space.size), task.blank_targets(2)
-        return cls(space, theta, target, two, rows, classes, 0, w0, activation, task)
+        return cls(space, theta, target, two, rows, classes, 0, forward_pass, task)
 
     def only(self, networks: int | None) -> WeightData:
         """The same with the first training networks alone; None for all.
@@ -92,7 +91,9 @@ class WeightData:
 
         Arguments and results are those of `Augmentation.apply`.
         """
-        theta, target = augment.apply(self.space, theta, target, self.classes, source, self.w0)
+        theta, target = augment.apply(
+            self.space, theta, target, self.classes, source, self.forward_pass
+        )
         if self.form is not None and augment != Augmentation():
             theta = self.form(theta)
         return theta, target
@@ -141,8 +142,7 @@ def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None)
         rows,
         targets.classes,
         left_out,
-        zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
-        zoo.network.activation if zoo.network else None,
+        zoo.forward_pass,
         task,
         task.context(zoo, columns, source),
     )
@@ -234,33 +234,29 @@ def prepare(data: WeightData, kind: Preparation) -> WeightData:
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
         aligned = align(data.space, data.theta, reference=reference)
         return replace(data, theta=aligned, reference=reference)
-    layer = canonical(data.space, data.w0, kind, data.activation)
+    layer = canonical(data.space, data.forward_pass, kind)
     theta = torch.empty_like(data.theta)
     for new, old in zip(theta.split(AT_ONCE), data.theta.split(AT_ONCE), strict=True):
         new.copy_(layer(old))
     return replace(data, theta=theta, form=layer)
 
 
-def canonical(
-    space: WeightSpace, w0: float | None, kind: Preparation, activation: str | None = None
-) -> Canonical:
+def canonical(space: WeightSpace, forward_pass: ForwardPass, kind: Preparation) -> Canonical:
     """What ``"canonical-sine"`` or ``"canonical-relu"`` does to weights, as a layer.
 
     Args:
         space: of the networks.
-        w0: frequency of their sine units, None if they have none.
+        forward_pass: what they compute.
         kind: of the two.
-        activation: of the networks, None where it is not known; sine if there is a ``w0``.
 
     Raises:
         ConfigError: weights that have no such form.
     """
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
-    known = activation if w0 is None else "sine"
-    if known != unit or (unit == "sine" and w0 is None):  # it would change what they compute
-        raise ConfigError(f"prepare: got {kind!r}, but {units(known)}")
+    if forward_pass.activation != unit:  # it would change what they compute
+        raise ConfigError(f"prepare: got {kind!r}, but {units(forward_pass.activation)}")
     try:
-        return Canonical(space, unit, w0 or 1.0)
+        return Canonical(space, unit, forward_pass.bias_w0 or 1.0)
     except ValueError as error:
         raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
 

@@ -74,7 +74,7 @@ def test_two_workers_see_each_training_network_once_per_epoch(
 
         kind: str = "watched"
 
-        def build(self, space, classes, w0):
+        def build(self, space, classes, forward_pass):
             from dws import Standardize
 
             class Model(torch.nn.Module):

@@ -10,7 +10,8 @@ from torch import nn
 from dws import WeightSpace
 from training.models.base import Network, check_positive, check_share, check_widths
 from training.models.networks import FlatMLP, Inr2Vec, Statistics, Transformer
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class MlpNetwork(Network):
         check_widths("hidden", self.hidden)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised MLP."""
         return FlatMLP(space, self.hidden, classes, self.dropout)
 
@@ -60,7 +63,9 @@ class Inr2VecNetwork(Network):
         check_widths("head", self.head)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised encoder and head."""
         return Inr2Vec(space, classes, self.hidden, self.head, self.dropout)
 
@@ -97,7 +102,9 @@ class TransformerNetwork(Network):
             )
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised transformer."""
         return Transformer(
             space,
@@ -129,6 +136,8 @@ class StatisticsNetwork(Network):
         check_widths("hidden", self.hidden)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised perceptron on statistics."""
         return Statistics(space, classes, self.hidden, self.dropout)

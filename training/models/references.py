@@ -9,7 +9,8 @@ from torch import nn
 
 from dws import WeightSpace
 from training.models.base import Network, check_positive
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class UnchangedNetwork(Network):
     kind: Literal["unchanged"] = "unchanged"
     yardstick: ClassVar[bool] = True
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """Never: it gives weights (`training.models.editors`)."""
         raise ConfigError(
             "network.kind: got unchanged, which gives weights back as they came; this task needs a "
@@ -48,7 +51,9 @@ class FineTuneNetwork(Network):
         check_positive("learning_rate", self.learning_rate)
         check_positive("batch_size", self.batch_size)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """Never: it trains what it is given."""
         raise ConfigError(
             "network.kind: got fine-tune, which trains classifiers on the images of task adapt; "

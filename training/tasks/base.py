@@ -209,7 +209,7 @@ class Task(ABC):
         Raises:
             ConfigError: the network cannot give that, or does not suit the space.
         """
-        return network.build(data.space, self.output(data).size, data.w0)
+        return network.build(data.space, self.output(data).size, data.forward_pass)
 
     def batch(
         self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator

@@ -66,7 +66,7 @@ class Values(Task):
         """The network, its answers scaled to the columns."""
         target = data.target[data.rows["train"]]
         self.check_spread("train_on", target)  # of the whole split `targets` has told
-        net = network.build(data.space, len(self.needs), data.w0)
+        net = network.build(data.space, len(self.needs), data.forward_pass)
         return InUnits(net, target.double().mean(0).float(), deviation(target).float())
 
     def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
