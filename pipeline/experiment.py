@@ -16,7 +16,6 @@ from training.results import Job
 from training.tracking import Tracking
 from training.tracking.store import artifact_place
 from zoo_gen import (
-    Classifier,
     ConfigError,
     Recipe,
     Signals,
@@ -90,10 +89,9 @@ class Experiment(TrackedRun):
 
     @cached_property
     def signals(self) -> Signals:
-        """The signals of the source, limited (for classifiers all of them); read once."""
+        """The signals that the networks are made from; read once."""
         source, zoo = self.recipe_parts
-        whole = isinstance(zoo.fit, Classifier)
-        return source.load().limited(None if whole else self.config.limit)
+        return zoo.fit.visible(source.load(), self.config.limit)
 
     @cached_property
     def recipe(self) -> Recipe:

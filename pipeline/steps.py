@@ -18,7 +18,8 @@ from training.loop import Training
 from training.results import Job
 from training.tracking.store import shown
 from zoo_gen import ConfigError, Generated, LocalEngine, generate
-from zoo_gen.make.generate import Engine, missing_shards
+from zoo_gen.make.generate import Engine
+from zoo_gen.zoo.layout import missing_shards
 
 
 def check_models(experiment: Experiment) -> None:
@@ -40,13 +41,15 @@ def generate_zoo(experiment: Experiment) -> Generated:
     recipe = experiment.recipe
     zoo = (environment.store, recipe, experiment.signals)
     title = f"zoo {recipe.name}-{recipe.hash8}"
-    if not missing_shards(environment.store, recipe):
+    missing = missing_shards(environment.store, recipe)
+    if not missing:
         generated = generate(*zoo, LocalEngine())
         environment.echo(f"{title}: {recipe.members:,} networks exist")
         return generated
     environment.store.check_writable()
     engine: Engine = LocalEngine()
-    if environment.engine == "ray":
+    # a process for a single shard starts more slowly than most such shards are fitted
+    if environment.engine == "ray" and (environment.address or len(missing) > 1):
         from zoo_gen.make.ray_engine import RayEngine
 
         _ = environment.cpus  # starts or joins Ray; a cluster may begin with no CPU at all

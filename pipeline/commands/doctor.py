@@ -91,7 +91,7 @@ def doctor(root: str, address: str | None) -> None:
     except ImportError as error:
         click.echo(Answer("missing", "packages", str(error), "pip install dwszoo"))
         raise click.ClickException("not ready: packages") from error
-    store = Store(root, patience=0)
+    store = Store(root, retry_seconds=0)
     checks: dict[str, tuple[Callable[[], Iterator[Answer]], bool]] = {
         "Python": (python, True),
         "torch": (torch, True),

@@ -82,8 +82,9 @@ class Gallery:
 
 def zoo_gallery(health: Health, targets: Targets) -> Gallery:
     """Networks of a zoo, evenly spaced, with the best and the worst."""
-    if health.zoo.classifier:
-        return Gallery("These networks are classifiers: they draw nothing.")
+    maker = health.zoo.maker
+    if maker is not None and not maker.coordinates:
+        return Gallery(f"These networks are {maker.members_are}: they draw nothing.")
     if health.flat is None:
         return Gallery("What these networks compute is not a picture or a curve, or is not known.")
     drawn = gallery(health.zoo, targets, _chosen(health))
@@ -114,8 +115,7 @@ def draw(
     zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]
 ) -> tuple[View, list[Drawing]] | None:
     """Some networks as arrays, and where they are drawn; None where they cannot be."""
-    known = zoo.forward_pass.activation is not None
-    view = _view(zoo, targets) if known and not zoo.classifier else None
+    view = _view(zoo, targets) if zoo.forward_pass.activation is not None else None
     if view is None:
         return None
     return view, [_draw_member(zoo, member, why, view, targets) for member, why in chosen]

@@ -20,7 +20,7 @@ from training import results
 from training.data import WeightData
 from training.tasks import Classify, Regress, Task
 from zoo_gen import ModelError, Store
-from zoo_gen.make.classifiers.rows import RUN_STEPS
+from zoo_gen.recipe.classifier import RUN_STEPS
 
 NAN = math.nan
 Command = Callable[..., tuple[int, str, str]]
@@ -49,7 +49,7 @@ def jobs_of(models: str, yardsticks: str = "") -> list[Any]:
 
 def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     space, task = WeightSpace.mlp([1, 2, 1]), Classify()
-    data = replace(WeightData.blank(space, task, 4, None, None), target=torch.tensor([1, 3]))
+    data = replace(WeightData.blank(space, task, 4, UNKNOWN), target=torch.tensor([1, 3]))
     told = SimpleNamespace(output=task.output(data).as_dict())
     monkeypatch.setattr(results, "read", lambda store, job: told)
     assert report.chance_of(run_of(task, None)) == 1 / 2

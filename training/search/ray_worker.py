@@ -23,7 +23,8 @@ from training.run import decode_state, encode_state
 from training.search.settings import Objective
 from training.search.space import Params
 from zoo_gen import ConfigError, DwszooError, EngineError, LocalEngine, Recipe, Signals, Store
-from zoo_gen.make.generate import generate, missing_shards
+from zoo_gen.make.generate import generate
+from zoo_gen.zoo.layout import missing_shards
 
 TRIAL, EPOCH, SCORE, RECORD = "trial", "epoch", "score", "record"
 LAST, FAILED = "last", "failed"
