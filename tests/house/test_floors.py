@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {"dws": 0, "zoo_gen": 1, "training": 2, "pipeline": 3}
 ABOVE_ALL = {"notebooks": 4, "benchmarks": 4, "tests": 4}
+
+ROOMS = {
+    "zoo_gen": ("sources", "recipe", "zoo", "make", "health", "exchange"),
+    "training": ("models", "tasks", "search", "tracking"),
+    "pipeline": ("config", "views", "commands"),
+}
+"""Package -> its rooms, the lower first: a room imports those before it."""
 
 DOORS = {
     "ray": {
@@ -108,6 +116,44 @@ def test_imports_go_downward_only() -> None:
         if floors.get(name.split(".")[0], -1) > FLOORS[file.split("/")[0]]
     ]
     assert upward == []
+
+
+def test_rooms_import_lower_rooms_only() -> None:
+    upward = []
+    for file, line, name in all_imports():
+        package, room, *_ = file.split("/")
+        other = name.split(".")
+        rooms = ROOMS.get(package, ())
+        inside = room in rooms and other[0] == package and other[1] in rooms
+        if inside and rooms.index(other[1]) > rooms.index(room):
+            upward.append(f"{file}:{line} imports {name}")
+    assert upward == []
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    graph = {name: set(imported(name)) for name in FILES}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+FILES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+    for package in FLOORS
+    for file in (ROOT / package).rglob("*.py")
+    if file.name != "__init__.py"
+}
+"""Module -> file; packages only pass names on."""
+
+
+def imported(name: str) -> Iterator[str]:
+    """Modules that a module imports as it is loaded."""
+    for node in ast.parse(FILES[name].read_text()).body:
+        found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            found = [f"{node.module}.{alias.name}" for alias in node.names] + [f"{node.module}"]
+        yield from (other for other in found if other in FILES)
 
 
 def test_imports_are_absolute() -> None:

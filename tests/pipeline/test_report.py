@@ -21,6 +21,7 @@ from training.data import WeightData
 from training.tasks import Classify, Regress, Task
 from zoo_gen import ModelError, Store
 from zoo_gen.recipe.classifier import RUN_STEPS
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 NAN = math.nan
 Command = Callable[..., tuple[int, str, str]]
