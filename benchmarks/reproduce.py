@@ -28,7 +28,7 @@ from pipeline.config.config import load as load_config
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load, prepare
-from training.loop import Training
+from training.settings import Training
 from training.models import DwsNetwork
 from training.tasks import Classify
 from zoo_gen import DwszooError, Fit, Recipe, open_zoo

@@ -44,7 +44,8 @@ from dws import WeightSpace  # noqa: E402
 from training import loop  # noqa: E402
 from training.data import WeightData  # noqa: E402
 from training.models import DwsNetwork  # noqa: E402
-from training.results import Job, Result  # noqa: E402
+from training.jobs import TrainingJob
+from training.results import Result  # noqa: E402
 from training.tracking import Tracking  # noqa: E402
 from training.tracking.models import TrackedModel  # noqa: E402
 
@@ -97,7 +98,7 @@ def cost(rounds: int) -> None:
         tracking = fresh(Path(folder), None)
         loop.train(network, data, loop.Training(epochs=1), 0)  # warm
         for number in range(rounds):
-            job = Job("benchmark", "dwsnet", network, settings, number, "zoos/random-00000000")
+            job = TrainingJob("benchmark", "dwsnet", network, settings, number, "zoos/random-00000000")
             plain, _ = timed(lambda: loop.train(network, data, settings, 0))
             begin, run = timed(partial(tracking.child, job, {"url": "memory", "members": NETWORKS}))
             on_epoch = run.epoch

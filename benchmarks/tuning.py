@@ -24,9 +24,9 @@ from pathlib import Path
 
 import psutil
 
-from training.loop import Training
+from training.settings import Training
 from training.models import MlpNetwork
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
 from training.search.ray_trial import Bench
@@ -51,7 +51,7 @@ LOOKS = 10  # at the memory
 class Waiting:
     """Work that begins after some seconds."""
 
-    job: Job
+    job: TrainingJob
     seconds: float
 
     def __call__(self, params: Params) -> Work:
@@ -92,7 +92,7 @@ def searched(root: Path, trials: int, seconds: float, at_once: int) -> tuple[flo
     recipe = Recipe.of("tuning", Digits(), signals, Zoo(fit, Split(70, 15, 15), views=2))
     generate(store, recipe, signals, LocalEngine())
     training = Training(epochs=EPOCHS, batch_size=50)
-    job = Job("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
+    job = TrainingJob("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
     folder = f"searches/{trials}-{seconds}-{at_once}"
     tuning = Tuning(trials=trials, cpus=2 / at_once, at_once=None)
     sampler = Sampler(SPACE, ACCURACY, learning=True, seed=0)

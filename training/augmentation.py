@@ -17,8 +17,7 @@ from dws import WeightSpace
 from dws.align import align
 from dws.augment import add_noise, drop_quantile, drop_weights, mixup, rotate, translate, zoom
 from dws.symmetries import flip_signs, permute, rescale, shift_phases
-from training.models import check_share
-from training.units import units
+from training.checks import check_share
 from zoo_gen import ConfigError
 
 KEPT = {
@@ -95,7 +94,7 @@ class Augmentation:
     def check(
         self, space: WeightSpace, w0: float | None = None, activation: str | None = None
     ) -> None:
-        """Try it on two networks of zeros, so that what cannot be done is told before training.
+        """Try it on two networks of zeros, so that an impossible one fails before training.
 
         Args:
             space: of the networks.
@@ -107,13 +106,13 @@ class Augmentation:
         """
         if self.phase_shifts and self.w0 is None and w0 is None:
             raise ConfigError("augment.w0: got none, expected the frequency of the sine units")
-        # who tells a frequency here says that the units are sines
+        # a frequency given here means that the units are sines
         known = "sine" if w0 or (self.w0 and activation is None) else activation
         for key, kept in KEPT.items():
             if (value := getattr(self, key)) and known not in kept:
                 raise ConfigError(
-                    f"augment.{key}: got {str(value).lower()}, but {units(known)}; it keeps the "
-                    f"functions of {' and '.join(kept)} networks alone"
+                    f"augment.{key}: got {str(value).lower()}, but {describe_units(known)}; it "
+                    f"keeps the functions of {' and '.join(kept)} networks alone"
                 )
         theta, target = torch.zeros(2, space.size), torch.zeros(2, dtype=torch.int64)
         try:
@@ -168,7 +167,7 @@ class Augmentation:
             theta = flip_signs(space, theta, source)
         if self.phase_shifts:
             frequency = self.w0 or w0
-            assert frequency is not None  # as `check` has told
+            assert frequency is not None  # `check` made sure
             theta = shift_phases(space, theta, frequency, source, self.phase_shifts)
         if self.rescaling:
             theta = rescale(space, theta, source, self.rescaling)
@@ -203,3 +202,13 @@ class Augmentation:
 def within(bound: float, source: torch.Generator, *shape: int) -> Tensor:
     """Uniform numbers within +- a bound, in double precision."""
     return bound * (2 * torch.rand(*shape, generator=source, dtype=torch.float64) - 1)
+
+
+def describe_units(activation: str | None) -> str:
+    """For messages: which units networks have, and what to do where that is not known."""
+    if activation is None:
+        return (
+            "the activation of the networks is not known; import them again with --activation "
+            "(and --w0 for sine)"
+        )
+    return f"the networks have {activation} units"

@@ -15,7 +15,7 @@ from pipeline.experiment import Tracked, experiment
 from pipeline.steps import Run
 from pipeline.tune.checks import check_population, objective_of, searched_model, space_of
 from pipeline.tune.ranges import with_params
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.ledger import Ledger, Trial, best_of
 from training.search.plan import Plan
 from training.search.sampler import Sampler
@@ -43,7 +43,7 @@ class Maker:
 
     plain: dict[str, Any]
     space: Space
-    job: Job
+    job: TrainingJob
     store: Store
     changes_zoo: bool
 

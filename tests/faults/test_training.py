@@ -23,8 +23,8 @@ from servers import Mlflow, Moto, environment
 from slow_model import Slow, next_step, steps
 
 from training import results
-from training.loop import Training
-from training.results import Job
+from training.settings import Training
+from training.jobs import TrainingJob
 from training.tracking import Tracking
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
 from zoo_gen.make.generate import generate
@@ -52,10 +52,10 @@ class Training_:
     processes: list[subprocess.Popen[bytes]]
 
     @property
-    def job(self) -> Job:
+    def job(self) -> TrainingJob:
         network: Any = Slow(folder=str(self.traces), hold=HOLD)
         settings = Training(epochs=EPOCHS, batch_size=21)
-        return Job("slow", "slow", network, settings, 0, RECIPE.folder)
+        return TrainingJob("slow", "slow", network, settings, 0, RECIPE.folder)
 
     @property
     def traces(self) -> Path:

@@ -11,9 +11,10 @@ import pytest
 
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.loop import State, Training
+from training.loop import State
+from training.settings import Training
 from training.models import DwsNetwork, MlpNetwork
-from training.results import Job
+from training.jobs import TrainingJob
 from training.tracking import Tracking
 from zoo_gen import (
     Digits,
@@ -30,7 +31,7 @@ from zoo_gen import (
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
 ZOO = Zoo(FIT, Split(70, 15, 15), views=2, rows_per_shard=64)
-MlpJob = Callable[..., Job]
+MlpJob = Callable[..., TrainingJob]
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +55,11 @@ def data(root: Store) -> WeightData:
 def job() -> MlpJob:
     """Makes jobs on the zoo: ``job(seed=1, epochs=2)``."""
 
-    def make(kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any) -> Job:
+    def make(kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any) -> TrainingJob:
         network = MlpNetwork(hidden=(16,)) if kind == "mlp" else DwsNetwork(hidden_channels=4)
         augment = Augmentation(permutation=permutation)
         settings = Training(**{"epochs": 3, "batch_size": 50, "augment": augment, **training})
-        return Job("tiny", kind, network, settings, seed, zoo_recipe().folder)
+        return TrainingJob("tiny", kind, network, settings, seed, zoo_recipe().folder)
 
     return make
 

@@ -11,7 +11,7 @@ from dws import WeightSpace, forward
 from training import loop
 from training.augmentation import Augmentation, within
 from training.data import WeightData
-from training.loop import Training
+from training.settings import Training
 from training.models import MlpNetwork
 from zoo_gen import ConfigError
 

@@ -20,7 +20,7 @@ from dws import WeightSpace, act, random_permutation
 from tests.dws.equivariance import PROPERTY, SPACES, rng, seeds, widths
 from training import loop
 from training.data import WeightData
-from training.loop import Training
+from training.settings import Training
 from training.models import Inr2VecNetwork, MlpNetwork, StatisticsNetwork, TransformerNetwork
 from training.models.networks import Inr2Vec, Transformer
 from training.models.networks.inr2vec import rows

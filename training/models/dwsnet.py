@@ -8,13 +8,14 @@ from typing import Any, Literal
 from torch import nn
 
 from dws import DWSNet, WeightSpace
-from training.models.base import Network, check_positive, check_share
+from training.checks import check_positive, check_share
+from training.models.base import Network
 from zoo_gen import ConfigError
 
 
 @dataclass(frozen=True)
 class DwsNetwork(Network):
-    """`dws.DWSNet` with an invariant head; its docstring tells more of each option.
+    """`dws.DWSNet` with an invariant head; its docstring describes each option in full.
 
     Attributes:
         hidden_channels: features per weight inside.
@@ -77,7 +78,7 @@ class DwsNetwork(Network):
 
     def _built(self, space: WeightSpace, w0: float | None, output: dict[str, Any]) -> DWSNet:
         if self.probes and self.probe_activation == "sine" and w0 is None:
-            raise ConfigError("probe_activation: sine, but the zoo tells no w0 of its networks")
+            raise ConfigError("probe_activation: sine, but the w0 of the networks is not known")
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
         try:
             return DWSNet(space, probe_w0=w0 or 1.0, **options, **output)

@@ -16,21 +16,18 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from training import run
-from training.ray_train import (
-    MAX_FAILURES,
-    STATE_FILE,
-    collect_reports_soon,
-    last_line,
-    storage,
-)
+from training.local_engine import use_threads
+from training.ray_engine import MAX_FAILURES
+from training.ray_train import collect_reports_soon, last_line, storage
 from training.search.ray_zoo import make_zoo
 from training.search.settings import Objective
 from training.search.work import Make, TrialCheckpoints, Work, train_trial
+from training.train_job import forget_zoos, job_data
 from zoo_gen import ConfigError, DwszooError, EngineError, Store
 
 TRIAL, EPOCH, SCORE, RECORDS = "trial", "epoch", "score", "records"
 LAST, FAILED = "last", "failed"
+STATE_FILE = "state.pt"
 LEAVING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}  # Tune's own 2 s are short on a busy machine
 """How long a worker may take to leave a trial that was stopped. It then takes the next one, which
 Tune gives up if it cannot."""
@@ -96,7 +93,7 @@ def trial_of(bench: Bench) -> Callable[[dict[str, Any]], None]:
         try:
             work = bench.make(config[TRIAL]["params"])
             if work.recipe is not None and work.signals is not None:
-                run.forget_zoos()  # those of trials before: each may be as large as memory allows
+                forget_zoos()  # those of trials before: each may be as large as memory allows
                 make_zoo(bench.store, work.recipe, work.signals)
             place = f"{bench.folder}/checkpoints/{config[TRIAL]['number']:05}.pt"
             (_train_here if bench.workers == 1 else _train_on_workers)(bench, work, place)
@@ -123,8 +120,8 @@ def _train(
     taken: bytes | None,
     device: str,
 ) -> None:
-    run.use_threads()
-    data, _ = run.job_data(bench.store, work.job)
+    use_threads()
+    data, _ = job_data(bench.store, work.job)
     teller = Teller(bench.objective, work.job.training.epochs, bench.population, send)
     kept = TrialCheckpoints(bench.store, place, work.job, teller, taken, bench.population)
     train_trial(work.job, data, kept, device)

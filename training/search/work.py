@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import torch
 
 from training import loop
-from training.data import WeightData
-from training.loop import State, Training
-from training.results import Job
-from training.run import decode_state, encode_state
+from training.checkpoints import decode_state, encode_state
+from training.jobs import TrainingJob
+from training.loop import State
 from training.search.space import Params
+from training.settings import Training
+from training.tasks import TaskData
 from zoo_gen import Recipe, Signals, Store
 
 SAVE_SECONDS = 2.0
@@ -37,7 +38,7 @@ class Work:
         signals: that it is fitted to; None with ``recipe``.
     """
 
-    job: Job
+    job: TrainingJob
     recipe: Recipe | None = None
     signals: Signals | None = None
 
@@ -70,7 +71,7 @@ class TrialCheckpoints:
 
     store: Store
     path: str
-    job: Job
+    job: TrainingJob
     report: Report
     taken: bytes | None = None
     population: bool = False
@@ -122,7 +123,7 @@ class TrialCheckpoints:
 
 
 def train_trial(
-    job: Job, data: WeightData, checkpoints: TrialCheckpoints, device: str = "cpu"
+    job: TrainingJob, data: TaskData, checkpoints: TrialCheckpoints, device: str = "cpu"
 ) -> None:
     """Train one trial; each epoch's record goes to ``checkpoints.report``.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from training.data import WeightData
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
 from training.search.ray_trial import Bench
@@ -42,7 +42,7 @@ SPACE = Space((RATE,))
 class Rates:
     """Work of a given learning rate; above a bound it cannot be made."""
 
-    job: Job
+    job: TrainingJob
     bound: float = 1.0
 
     def __call__(self, params: Params) -> Work:
@@ -222,7 +222,7 @@ class Counting(Store):
 class Zoos:
     """Work on a zoo of so many views."""
 
-    job: Job
+    job: TrainingJob
     recipe: Recipe
     signals: Signals
 

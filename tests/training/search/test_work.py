@@ -12,7 +12,7 @@ import torch
 from training import loop
 from training.data import WeightData
 from training.loop import State
-from training.results import Job
+from training.jobs import TrainingJob
 from training.run import encode_state
 from training.search.work import TrialCheckpoints, train_trial, with_settings
 from zoo_gen import Store
@@ -37,7 +37,7 @@ class Heard:
             raise SystemExit
 
 
-def kept(store: Store, job: Job, heard: Heard, **more: Any) -> TrialCheckpoints:
+def kept(store: Store, job: TrainingJob, heard: Heard, **more: Any) -> TrialCheckpoints:
     return TrialCheckpoints(store, "trial.pt", job, heard, **{"every": 0.0, **more})
 
 

@@ -11,7 +11,7 @@ import torch
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.loop import Training
+from training.settings import Training
 from training.models import DwsNetwork, FineTuneNetwork, MlpNetwork, Network, UnchangedNetwork
 from training.models.editors import build_editor
 from training.tasks import Adapt

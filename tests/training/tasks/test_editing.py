@@ -13,7 +13,7 @@ from dws import act, random_permutation
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.loop import Training
+from training.settings import Training
 from training.models import (
     DwsNetwork,
     FineTuneNetwork,

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData, load
-from training.loop import Training
+from training.settings import Training
 from training.models import DwsNetwork, MlpNetwork, UnchangedNetwork
 from training.tasks import Contrast, Retrieve, Task
 from training.tasks.contrast import pair_loss, probe

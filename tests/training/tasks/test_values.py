@@ -14,7 +14,7 @@ from dws import WeightSpace
 from training import loop
 from training.augmentation import Augmentation
 from training.data import WeightData
-from training.loop import Training
+from training.settings import Training
 from training.models import DwsNetwork, MlpNetwork
 from training.tasks import Contrast, PredictAccuracy, Regress, Task
 from zoo_gen import TrainingError
