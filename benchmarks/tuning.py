@@ -24,9 +24,8 @@ from pathlib import Path
 
 import psutil
 
-from training.settings import Training
-from training.models import MlpNetwork
 from training.jobs import TrainingJob
+from training.models import MlpNetwork
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
 from training.search.ray_trial import Bench
@@ -35,6 +34,7 @@ from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Range, Space
 from training.search.work import Work
+from training.settings import Training
 from training.tracking import Tracking
 from training.tracking.trials import TrackedTrials
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo

@@ -29,7 +29,7 @@ OF_PROCESSES = (
     "tests/faults/",
     "tests/pipeline/commands/submit/",
     "tests/pipeline/test_commands.py",
-    "tests/training/test_ray_train.py",
+    "tests/training/test_ray_engine.py",
     "tests/training/search/test_ray_tune.py",
     "tests/training/search/test_ray_schedulers.py",
 )

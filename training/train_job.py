@@ -98,7 +98,7 @@ def tracked_model(
     """The model as it is tracked, with weights that it takes and its file.
 
     Canonical forms go before it, so that it takes weights as they are in a zoo; alignment cannot:
-    that model takes aligned weights (`TrainingJob.model_input`), while its file knows how to align them.
+    that model takes aligned weights (`TrainingJob.model_input`), while its file can align them.
     """
     if not job.training.prepare.startswith("canonical"):
         return TrackedModel(model, data.theta, content)

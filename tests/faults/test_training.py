@@ -23,8 +23,8 @@ from servers import Mlflow, Moto, environment
 from slow_model import Slow, next_step, steps
 
 from training import results
-from training.settings import Training
 from training.jobs import TrainingJob
+from training.settings import Training
 from training.tracking import Tracking
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
 from zoo_gen.make.generate import generate
@@ -136,7 +136,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """The weights of the same training without trouble, in this process."""
-    from training.run import run_locally
+    from training.local_engine import train_locally
 
     folder = tmp_path_factory.mktemp("undisturbed")
     store = Store(str(folder / "root"))
@@ -144,7 +144,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
     tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "u", folder / "mlartifacts")
     one = Training_(folder, store.root, tracking.with_parent("u", "u", {}, ""), [])
     one.go()
-    run_locally(store, [one.job], one.tracking, lambda *_: None)
+    train_locally(store, [one.job], one.tracking, lambda *_: None)
     return one.weights()
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from training.augmentation import Augmentation
-from training.data import WeightData, load
-from training.loop import State
-from training.settings import Training
-from training.models import DwsNetwork, MlpNetwork
 from training.jobs import TrainingJob
+from training.loop import State
+from training.models import DwsNetwork, MlpNetwork
+from training.settings import Training
+from training.tasks import TaskData, load
 from training.tracking import Tracking
 from zoo_gen import (
     Digits,
@@ -47,7 +47,7 @@ def zoo_recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def data(root: Store) -> WeightData:
+def data(root: Store) -> TaskData:
     return load(ZooReader(root, zoo_recipe().folder))
 
 
@@ -55,7 +55,9 @@ def data(root: Store) -> WeightData:
 def job() -> MlpJob:
     """Makes jobs on the zoo: ``job(seed=1, epochs=2)``."""
 
-    def make(kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any) -> TrainingJob:
+    def make(
+        kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any
+    ) -> TrainingJob:
         network = MlpNetwork(hidden=(16,)) if kind == "mlp" else DwsNetwork(hidden_channels=4)
         augment = Augmentation(permutation=permutation)
         settings = Training(**{"epochs": 3, "batch_size": 50, "augment": augment, **training})
@@ -91,6 +93,9 @@ class Memory:
         if len(state["history"]) == self.interrupt_after:
             self.interrupt_after = None
             raise KeyboardInterrupt
+
+    def remove(self) -> None:
+        pass
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ class Task(ABC):
     def answers(
         self, model: nn.Module, data: TaskData, split: str, rows: Tensor, device: str
     ) -> Tensor:
-        """What scores are computed from, of networks of a split: the model's output ``[m, ...]``."""
+        """What scores are computed from, for rows of a split: the model's output ``[m, ...]``."""
         return cast(Tensor, model(data.theta[rows].to(device)))
 
     @abstractmethod

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from training.data import WeightData
 from training.jobs import TrainingJob
 from training.search.ledger import Ledger, Trial
 from training.search.plan import Plan
@@ -21,6 +20,7 @@ from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Range, Space
 from training.search.work import TrialCheckpoints, Work, train_trial
+from training.tasks import TaskData
 from zoo_gen import (
     ConfigError,
     Digits,
@@ -108,7 +108,7 @@ def test_every_trial_ends_with_the_values_that_were_drawn(searches: Searches, jo
     assert all("train_loss" in r for _, records in searches.told.values() for r in records)
 
 
-def test_a_trial_learns_as_it_would_alone(searches: Searches, job: Any, data: WeightData) -> None:
+def test_a_trial_learns_as_it_would_alone(searches: Searches, job: Any, data: TaskData) -> None:
     from training import loop
 
     (trial,) = searches(Rates(job()), Tuning(method="random", trials=1))
@@ -165,7 +165,7 @@ def test_a_population_takes_over_what_learns_faster(searches: Searches, job: Any
 
 
 def test_an_interrupted_population_goes_on_with_all_that_its_members_had_learned(
-    searches: Searches, job: Any, data: WeightData
+    searches: Searches, job: Any, data: TaskData
 ) -> None:
     """One had trained 2 epochs of 4, and one all of them, when the first command ended."""
     wanted, ledger = job(epochs=4), Ledger(searches.root, searches.folder)

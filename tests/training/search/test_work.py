@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from training import loop
-from training.data import WeightData
-from training.loop import State
+from training.checkpoints import encode_state
 from training.jobs import TrainingJob
-from training.run import encode_state
+from training.loop import State
 from training.search.work import TrialCheckpoints, train_trial, with_settings
+from training.tasks import TaskData
 from zoo_gen import Store
 
 
@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def test_a_trial_learns_nothing_of_test_data(data: WeightData, job: Any, store: Store) -> None:
+def test_a_trial_learns_nothing_of_test_data(data: TaskData, job: Any, store: Store) -> None:
     """Networks of the test split whose weights are no numbers change no epoch."""
     theta = data.theta.clone()
     theta[data.rows["test"]] = torch.nan
@@ -62,11 +62,11 @@ def test_a_trial_learns_nothing_of_test_data(data: WeightData, job: Any, store: 
 
 
 def test_a_trial_evaluates_validation_networks_alone(
-    data: WeightData, job: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, job: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluated, evaluate = [], loop.evaluate
 
-    def noted(model: Any, data: WeightData, split: str, device: str) -> Any:
+    def noted(model: Any, data: TaskData, split: str, device: str) -> Any:
         evaluated.append(split)
         return evaluate(model, data, split, device)
 
@@ -76,7 +76,7 @@ def test_a_trial_evaluates_validation_networks_alone(
 
 
 def test_an_interrupted_trial_ends_as_if_it_had_not_been(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     whole, first, second = Heard(), Heard(stop_after=2), Heard()
     wanted = job(epochs=5)
@@ -87,7 +87,7 @@ def test_an_interrupted_trial_ends_as_if_it_had_not_been(
     assert values(second) == values(whole)
 
 
-def test_the_search_hears_of_earlier_epochs_again(data: WeightData, job: Any, store: Store) -> None:
+def test_the_search_hears_of_earlier_epochs_again(data: TaskData, job: Any, store: Store) -> None:
     second = Heard()
     with pytest.raises(SystemExit):
         train_trial(job(epochs=4), data, kept(store, job(epochs=4), Heard(stop_after=2)))
@@ -97,7 +97,7 @@ def test_the_search_hears_of_earlier_epochs_again(data: WeightData, job: Any, st
 
 @pytest.mark.parametrize(("interrupted", "told"), [(2, [2, 3, 4]), (4, [4])])
 def test_a_search_that_begins_anew_hears_of_all_epochs_of_a_member(
-    data: WeightData, job: Any, store: Store, interrupted: int, told: list[int]
+    data: TaskData, job: Any, store: Store, interrupted: int, told: list[int]
 ) -> None:
     """Each report has the whole past of the model; the first one a state to go on from."""
     wanted, second = job(epochs=4), Heard()
@@ -109,7 +109,7 @@ def test_a_search_that_begins_anew_hears_of_all_epochs_of_a_member(
 
 
 def test_a_member_that_is_handed_a_state_tells_of_its_next_epoch(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     """To tell of the last one again would be another turn, and a population might never go on."""
     wanted, first, second = job(epochs=4), Heard(stop_after=2), Heard()
@@ -120,7 +120,7 @@ def test_a_member_that_is_handed_a_state_tells_of_its_next_epoch(
 
 
 def test_the_state_is_not_written_more_often_than_asked(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     heard = Heard()
     train_trial(job(), data, kept(store, job(), heard, every=1000.0))
@@ -143,7 +143,7 @@ class Kept:
 
 
 def test_a_member_of_a_population_goes_on_with_anothers_weights_and_its_own_settings(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     from training import loop
 
@@ -160,7 +160,7 @@ def test_a_member_of_a_population_goes_on_with_anothers_weights_and_its_own_sett
     assert all(torch.equal(a, b) for a, b in weights)
 
 
-def test_the_rate_of_the_next_step_is_scaled_with_the_peak(data: WeightData, job: Any) -> None:
+def test_the_rate_of_the_next_step_is_scaled_with_the_peak(data: TaskData, job: Any) -> None:
     from training import loop
 
     keeper, settings = Kept(), job(epochs=8, learning_rate=0.01).training

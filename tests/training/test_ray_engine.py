@@ -12,8 +12,8 @@ import ray
 import torch
 
 from training import results
-from training.ray_train import _failure_of, run_on_ray
-from training.run import run_locally
+from training.local_engine import train_locally
+from training.ray_engine import _raise_failure_of, train_on_ray
 from zoo_gen import EngineError, Store, TrainingError
 
 
@@ -34,7 +34,7 @@ def test_two_workers_give_the_result_of_one_process(
 ) -> None:
     jobs = [job(seed=11, permutation=True), job(kind="dwsnet", seed=11)]
     told: list[tuple[str, int]] = []
-    run_on_ray(
+    train_on_ray(
         own_root,
         jobs,
         tracking,
@@ -43,7 +43,7 @@ def test_two_workers_give_the_result_of_one_process(
         workers_per_job=2,
     )
     assert told[-1] == ("dwsnet", 3)
-    run_locally(root, jobs, tracking, quiet)
+    train_locally(root, jobs, tracking, quiet)
     for one in jobs:
         two, single = results.read(own_root, one), results.read(root, one)
         assert (two.workers, single.workers) == (2, 1)
@@ -59,7 +59,7 @@ def test_a_lane_whose_process_died_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(ray, "get", died)
     with pytest.raises(EngineError, match=r"died \(WorkerCrashedError\).* the same command conti"):
-        _failure_of(None)
+        _raise_failure_of(None)
 
 
 def test_two_workers_see_each_training_network_once_per_epoch(
@@ -92,7 +92,7 @@ def test_two_workers_see_each_training_network_once_per_epoch(
             return Model()
 
     one = replace(job(epochs=2), network=Watched(), model="watched")
-    run_on_ray(own_root, [one], tracking, quiet, workers=2, workers_per_job=2)
+    train_on_ray(own_root, [one], tracking, quiet, workers=2, workers_per_job=2)
     files = list(seen.iterdir())
     assert len(files) == 2
     rows = sorted(line for file in files for line in file.read_text().splitlines())
@@ -104,8 +104,8 @@ def test_lanes_share_the_jobs_and_give_the_results_of_one_process(
     ray_session, own_root, root, job, tracking
 ) -> None:
     jobs = [job(seed=s, permutation=True) for s in (31, 32, 33)]
-    run_on_ray(own_root, jobs, tracking, quiet, workers=2)
-    run_locally(root, jobs, tracking, quiet)
+    train_on_ray(own_root, jobs, tracking, quiet, workers=2)
+    train_locally(root, jobs, tracking, quiet)
     for one in jobs:
         lane, single = results.read(own_root, one), results.read(root, one)
         assert lane.workers == 1
@@ -115,6 +115,6 @@ def test_lanes_share_the_jobs_and_give_the_results_of_one_process(
 
 def test_an_error_of_the_user_is_told_once(ray_session, own_root, job, tracking) -> None:
     with pytest.raises(TrainingError, match="the model diverged; lower"):
-        run_on_ray(
+        train_on_ray(
             own_root, [job(learning_rate=1e30)], tracking, quiet, workers=2, workers_per_job=2
         )
