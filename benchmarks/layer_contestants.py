@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-from dws import DWSNet, Features, Term, WeightSpace, terms
+from dws import DWSNet, Features, WeightSpace, terms
+from dws.pooling import Packed, diagonal, on_diagonal
 
 LAYERS, CHANNELS, OUTPUTS, PROJECTED = 5, 32, 10, 8
 
@@ -18,9 +22,18 @@ LAYERS, CHANNELS, OUTPUTS, PROJECTED = 5, 32, 10, 8
 class Case:
     """One kind of input network."""
 
-    def __init__(self, name: str, module: nn.Module, project: dict[str, int]) -> None:
-        self.name, self.space, self.project = name, WeightSpace.from_module(module), project
-        self.shapes = [tuple(p.shape) for p in module.parameters()]
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module | WeightSpace,
+        project: dict[str, int] | None = None,
+    ) -> None:
+        self.name, self.project = name, project or {}
+        if isinstance(network, WeightSpace):
+            self.space, self.shapes = network, list(network.shapes.values())
+        else:
+            self.space = WeightSpace.from_module(network)
+            self.shapes = [tuple(p.shape) for p in network.parameters()]
 
     @property
     def inner(self) -> WeightSpace:
@@ -48,49 +61,67 @@ def cnn() -> nn.Module:
     return nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
+def rnn(inputs: int, h: int, outputs: int) -> WeightSpace:
+    """An Elman RNN and a linear layer: its recurrent matrix has the axis h twice."""
+    axes = {"Wx": ("h", "in"), "Wh": ("h", "h"), "b": ("h",), "Wy": ("out", "h"), "by": ("out",)}
+    return WeightSpace(axes, {"in": inputs, "h": h, "out": outputs}, ("h",))
+
+
+def attention(heads: int, d: int, e: int) -> WeightSpace:
+    """Multi-head attention on permutable features: the entries of a head are nested in it."""
+    axes = {
+        "Q": ("head", "d", "e"), "q": ("head", "d"), "K": ("head", "d", "e"), "k": ("head", "d"),
+        "V": ("head", "v", "e"), "v": ("head", "v"), "O": ("e", "head", "v"), "o": ("e",),
+    }  # fmt: skip
+    sizes = {"head": heads, "d": d, "v": d, "e": e}
+    return WeightSpace(axes, sizes, ("head", "d", "v", "e"), {"d": "head", "v": "head"})
+
+
 CASES = {
-    "2-32-32-1": lambda: Case("2-32-32-1", mlp(2, 32, 32, 1), {}),
+    "2-32-32-1": lambda: Case("2-32-32-1", mlp(2, 32, 32, 1)),
     "784-128-128-10": lambda: Case("784-128-128-10", mlp(784, 128, 128, 10), {"n0": PROJECTED}),
-    "cnn": lambda: Case("cnn", cnn(), {}),
+    "cnn": lambda: Case("cnn", cnn()),
+    "rnn": lambda: Case("rnn", rnn(2, 32, 1)),
+    "attention": lambda: Case("attention", attention(4, 8, 16)),
 }
+NOT_OFFERED = ("cnn", "rnn", "attention")
+"""Cases that a peer for MLPs does not take."""
 
 
 class OneProductPerTerm(nn.Module):
-    """The same maps by the book: a matrix for each (source, target, alpha), one after the other."""
+    """The same maps by the book: a matrix for each term of the basis, one after the other."""
 
     def __init__(self, space: WeightSpace, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.space, self.c_out = space, c_out
+        self.space, self.c_out, self.terms = space, c_out, terms(space)
         self.matrices = nn.ParameterList(
             torch.randn(
                 space.fixed_size(t.source) * c_in, space.fixed_size(t.target) * c_out
             ) / (space.fixed_size(t.source) * c_in * len(space.names)) ** 0.5
-            for t in terms(space)
+            for t in self.terms
         )  # fmt: skip
 
     def forward(self, features: Features) -> Features:
         """``[m, *shape, c]`` per tensor -> the same with other channels."""
         space, out = self.space, {}
-        for term, matrix in zip(terms(space), self.matrices, strict=True):
-            own, theirs = space.axes[term.source], space.axes[term.target]
-            kept = [a for a in own if a in term.alpha]
-            fixed = space.fixed_axes(term.source)
-            x = features[term.source]
-            x = x.permute(0, *(1 + own.index(a) for a in (*kept, *fixed)), *self._pooled(term), -1)
-            at = 1 + len(kept) + len(fixed)
-            x = x.mean(tuple(range(at, x.ndim - 1))) if x.ndim - 1 > at else x
-            y = x.flatten(1 + len(kept)) @ matrix
-            fixed = space.fixed_axes(term.target)
-            y = y.unflatten(-1, (*(space.sizes[a] for a in fixed), self.c_out))
-            order = [*kept, *fixed]
-            y = y.permute(0, *(1 + order.index(a) for a in theirs if a in order), -1)
-            y = y[(slice(None), *(slice(None) if a in order else None for a in theirs))]
+        packed = Packed.of(space, features)
+        for term, matrix in zip(self.terms, self.matrices, strict=True):
+            kept, spread = term.gather.kept, term.spread
+            x = diagonal(packed.tensors[term.source], kept + term.gather.rest)
+            if term.gather.rest:
+                x = x.mean(tuple(range(1 + len(kept), x.ndim - 1)))
+            y = x @ matrix
+            order = sorted(range(len(kept)), key=lambda k: spread.kept[k])
+            y = y.permute(0, *(1 + k for k in order), -1)
+            y = y[(slice(None), *(slice(None) if t in spread.kept else None for t in spread.ties))]
+            if any(len(tie) > 1 for tie in spread.ties):
+                axes = space.hidden_axes(term.target)
+                y = y.expand(-1, *(space.sizes[axes[tie[0]]] for tie in spread.ties), -1)
+                y = on_diagonal(y, spread.ties)
             out[term.target] = out[term.target] + y if term.target in out else y
-        return {name: out[name].expand(-1, *space.shapes[name], -1) for name in space.names}
-
-    def _pooled(self, term: Term) -> list[int]:
-        own, hidden = self.space.axes[term.source], self.space.hidden_axes(term.source)
-        return [1 + own.index(a) for a in hidden if a not in term.alpha]
+        sizes = {n: [space.sizes[a] for a in space.hidden_axes(n)] for n in space.names}
+        whole = {n: out[n].expand(-1, *sizes[n], -1) for n in space.names}
+        return Packed(space, whole).features(self.c_out)
 
 
 class Naive(nn.Module):
@@ -120,7 +151,7 @@ def peer_dwsnets(case: Case, **options: object) -> nn.Module | None:
     """AvivNavon/DWSNets on the same input, weights as (in, out); MLPs only."""
     from nn.models import DWSModelForClassification  # type: ignore[import-not-found]
 
-    if case.name == "cnn":
+    if case.name in NOT_OFFERED:
         return None
     weights = tuple((s[1], s[0]) for s in case.shapes[0::2])
     model = DWSModelForClassification(
@@ -147,7 +178,7 @@ def peer_nfn(case: Case) -> nn.Module | None:
         WeightSpaceFeatures,
     )
 
-    if case.project:
+    if case.project or case.name in ("rnn", "attention"):
         return None
     spec = NetworkSpec(
         [ArraySpec(s) for s in case.shapes[0::2]], [ArraySpec(s) for s in case.shapes[1::2]]
@@ -178,6 +209,30 @@ class Prepared(nn.Module):
         return out
 
 
+def earlier_dws(checkout: str) -> ModuleType:
+    """The package `dws` of another checkout, beside the one that is imported already."""
+    ours = {
+        name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "dws"
+    }
+    sys.path.insert(0, checkout)
+    theirs = import_module("dws")
+    for name in [name for name in sys.modules if name.split(".")[0] == "dws"]:
+        del sys.modules[name]
+    sys.modules.update(ours)
+    sys.path.remove(checkout)
+    return theirs
+
+
+def earlier(package: ModuleType, case: Case) -> nn.Module | None:
+    """The same model by another version of `dws`, where it knows the space."""
+    space = case.space
+    if any(len(set(axes)) < len(axes) for axes in space.axes.values()) or space.parents:
+        return None
+    space = package.WeightSpace(space.axes, space.sizes, space.hidden)
+    model: nn.Module = package.DWSNet(space, 1, CHANNELS, LAYERS, OUTPUTS, project=case.project)
+    return model
+
+
 def ours(case: Case, **options: object) -> nn.Module:
     """`dws.DWSNet`."""
     return DWSNet(case.space, 1, CHANNELS, LAYERS, OUTPUTS, project=case.project, **options)
@@ -191,8 +246,10 @@ def contestants(peers: list[str], device: str) -> dict[str, Callable[[Case], nn.
         found["ours, compiled, bf16"] = lambda case: Autocast(torch.compile(ours(case)), device)
     found["one product per term"] = Naive
     for peer in peers:
-        sys.path.insert(0, peer)
-        if (Path(peer) / "nn" / "models.py").exists():
+        sys.path.insert(0, peer)  # the last one given is searched first
+        if (Path(peer) / "dws" / "model.py").exists():
+            found[f"dws in {Path(peer).name}"] = partial(earlier, earlier_dws(peer))
+        elif (Path(peer) / "nn" / "models.py").exists():
             found["DWSNets, mean"] = lambda case: peer_dwsnets(
                 case, reduction="mean", set_layer="ds"
             )
@@ -200,7 +257,9 @@ def contestants(peers: list[str], device: str) -> dict[str, Callable[[Case], nn.
         elif (Path(peer) / "nfn" / "layers").is_dir():
             found["nfn"] = peer_nfn
         else:
-            raise SystemExit(f"--peer {peer}: neither nn/models.py nor nfn/layers is there")
+            raise SystemExit(
+                f"--peer {peer}: neither dws/model.py, nn/models.py nor nfn/layers is there"
+            )
     return found
 
 

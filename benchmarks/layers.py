@@ -2,6 +2,7 @@
 
     python benchmarks/layers.py                              # ours against one product per term
     python benchmarks/layers.py --peer DWSNets --peer nfn    # and against checkouts of others
+    python benchmarks/layers.py --peer ../dws-before         # and against an earlier commit
 
 Every contestant has 5 equivariant layers, ReLUs between them and an invariant head to 10 numbers;
 it sees the same random weights. Times are the best of interleaved rounds in one process; peak
@@ -9,8 +10,9 @@ memory is that of a process of its own, above what it held before the first step
 reading and writing the features once per layer and direction would cost at this machine's copying
 speed, arithmetic not counted.
 
-Peers: AvivNavon/DWSNets (needs nothing else) and AllanYangZhou/nfn (needs einops and rff: the
-packages einops and random-fourier-features-pytorch).
+Peers: an earlier commit of this repository (a `git worktree`); AvivNavon/DWSNets (needs nothing
+else) and AllanYangZhou/nfn (needs einops and rff: the packages einops and
+random-fourier-features-pytorch).
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
     python benchmarks/ranks.py
 
 Rank: of the maps that each weight of an `EquivariantLinear` alone makes, in float64. Count: mean of
-squared traces over every element of the group, by brute force, hidden widths reduced to at most 3.
+squared traces over every element of the group, by brute force, hidden widths reduced to 2, or to
+the number of times that a hidden axis appears in two tensors together (the dimension does not
+depend on widths from there upward).
 The oracles are those of the tests (``tests/dws/equivariance.py``); they share no code with `dws`.
 """
 
@@ -51,13 +53,49 @@ SPACES = {
         {"in": 2, "h": 8, "k": 6, "out": 2},
         ("h", "k"),
     ),
+    "recurrent matrix and bias": WeightSpace({"W": ("h", "h"), "b": ("h",)}, {"h": 8}, ("h",)),
+    "Elman RNN, 2 in, 8 hidden, 1 out": WeightSpace(
+        {
+            "Wx": ("h", "in"), "Wh": ("h", "h"), "bx": ("h",), "bh": ("h",), "Wy": ("out", "h"),
+            "by": ("out",),
+        },
+        {"in": 2, "h": 8, "out": 1},
+        ("h",),
+    ),
+    "LSTM, 1 in, 6 hidden": WeightSpace(
+        {
+            "Wx": ("gate", "h", "in"), "Wh": ("gate", "h", "h"), "bx": ("gate", "h"),
+            "bh": ("gate", "h"),
+        },
+        {"in": 1, "gate": 4, "h": 6},
+        ("h",),
+    ),
+    "residual convolution with batch norm": WeightSpace(
+        {
+            "K0": ("h", "in", "taps"), "K1": ("h", "h", "taps"), "scale": ("h",), "shift": ("h",),
+            "mean": ("h",), "variance": ("h",), "W": ("out", "h"),
+        },
+        {"in": 1, "h": 6, "taps": 3, "out": 2},
+        ("h",),
+    ),
+    "attention with two heads of three": WeightSpace(
+        {
+            "Q": ("head", "d", "e"), "K": ("head", "d", "e"), "V": ("head", "v", "e"),
+            "O": ("e", "head", "v"), "q": ("head", "d"), "o": ("e",),
+        },
+        {"head": 2, "d": 3, "v": 3, "e": 4},
+        ("head", "d", "v", "e"),
+        {"d": "head", "v": "head"},
+    ),
 }  # fmt: skip
 
 
 def count(space: WeightSpace) -> float:
     """Dimension of the equivariant maps, from the characters of the group."""
-    sizes = {a: min(n, 3) if a in space.hidden else n for a, n in space.sizes.items()}
-    small = WeightSpace(space.axes, sizes, space.hidden)
+    sizes = dict(space.sizes)
+    for axis in space.hidden:
+        sizes[axis] = max(2, 2 * max(axes.count(axis) for axes in space.axes.values()))
+    small = WeightSpace(space.axes, sizes, space.hidden, space.parents)
     return fmean(t**2 for t in traces(small, group_elements(small)))
 
 

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor
 
-from dws.group import Permutation, act
+from dws.basis import slot_owners
+from dws.group import Permutation, act, compose, move, order_shape
 from dws.space import WeightSpace
 
 CHUNK_ENTRIES = 1_000_000
@@ -22,6 +23,10 @@ SWEEPS = 100
 
 ROUNDING = 1e-12
 """Gain in ``<reference, weights>``, relative to the product of their norms, that counts as none."""
+
+NOT_COMPARED = ("mean", "variance")
+"""Kinds of tensors that are reordered but do not enter the distance: the running statistics of a
+batch norm follow from weights and data, and some are thousands of times as large as any weight."""
 
 
 def match(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permutation:
@@ -143,7 +148,10 @@ def _match_chunk(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permut
     far.first_sweep()
     far.descend()
     take_far = far.closeness() > near.closeness() + near.rounding
-    return {a: torch.where(take_far.unsqueeze(1), far.g[a], near.g[a]) for a in space.hidden}
+    return {
+        a: torch.where(take_far.view(-1, *[1] * (g.ndim - 1)), far.g[a], g)
+        for a, g in near.g.items()
+    }
 
 
 class _Search:
@@ -151,28 +159,29 @@ class _Search:
 
     def __init__(self, space: WeightSpace, theta: Tensor, reference: Tensor) -> None:
         self.space = space
-        # each hidden axis with the tensors that have it, their other axes held
+        self.children = {
+            a: [b for b in space.hidden if space.parents.get(b) == a] for a in space.hidden
+        }
+        # the tensors that change with an axis, or with what is nested in it ...
         self.stars = {
-            a: WeightSpace(
-                {t: axes for t, axes in space.axes.items() if a in axes}, space.sizes, (a,)
-            )
+            a: [t for t in space.names if {a, *self.children[a]} & {*space.axes[t]}]
             for a in space.hidden
         }
         # ... and the other hidden axes that its best order depends on
         self.coupled = {
-            a: {b for t in star.names for b in space.hidden_axes(t)} - {a}
+            a: {b for t in star for b in space.hidden_axes(t)} - ({a} - self._quadratic(a))
             for a, star in self.stars.items()
         }
         # products of float32 are exact in float64
         self.flat_x = theta.detach().to(torch.float64, copy=True)
-        self.flat_r = reference.detach().to(self.flat_x)
+        self.flat_r = reference.detach().to(torch.float64, copy=True)
+        if (left_out := _left_out(space, theta)) is not None:
+            self.flat_x[:, left_out] = 0
+            self.flat_r[:, left_out] = 0
         self.x, self.r = space.split(self.flat_x), space.split(self.flat_r)
         self.rounding = ROUNDING * self.flat_x.norm(dim=1) * self.flat_r.norm(dim=1)
         self.all_rows = torch.arange(len(theta), device=theta.device)
-        self.g = {
-            a: torch.arange(space.sizes[a], device=theta.device).repeat(len(theta), 1)
-            for a in space.hidden
-        }
+        self.g = {a: self._unmoved(a, len(theta)) for a in space.hidden}
 
     def closeness(self) -> Tensor:
         """``<r, x>`` of each network, ``[m]``: the larger, the smaller the distance."""
@@ -184,14 +193,10 @@ class _Search:
         for _ in range(SWEEPS):
             for axis in self.space.hidden:
                 rows = self.all_rows[due[axis]]
-                score = self.scores(axis, rows)
-                order = _assignment(score)
-                gain = score.gather(2, order.unsqueeze(2)).squeeze(2) - score.diagonal(0, 1, 2)
-                better = gain.sum(1) > self.rounding[rows]
-                self.reorder(axis, rows[better], order[better])
                 due[axis][rows] = False
+                rows = self.improve(axis, rows)
                 for other in self.coupled[axis]:
-                    due[other][rows[better]] = True
+                    due[other][rows] = True
             if not any(rows.any() for rows in due.values()):
                 return
 
@@ -201,47 +206,154 @@ class _Search:
         Where a tensor has other axes that are not solved yet, each neuron's weights are compared as
         sorted over them: their order cannot matter.
         """
-        for k, axis in enumerate(self.space.hidden):
-            score = self.scores(axis, self.all_rows, self.space.hidden[k + 1 :])
-            self.reorder(axis, self.all_rows, _assignment(score))
+        unknown = set(self.space.hidden)
+        for axis in self.space.hidden:
+            if self.space.parents.get(axis) in self.space.hidden:
+                continue  # solved together with its parent
+            unknown -= {axis, *self.children[axis]}
+            self.reorder(self.all_rows, self.best(axis, self.all_rows, unknown)[0])
 
-    def scores(self, axis: str, rows: Tensor, unknown: Collection[str] = ()) -> Tensor:
-        """``S[i, j]`` = <reference at neuron i, weights at neuron j>, ``[rows, n, n]``."""
-        n = self.space.sizes[axis]
-        total = self.flat_x.new_zeros(len(rows), n, n)
-        for name, axes in self.stars[axis].axes.items():
-            r = _by_neuron(self.r[name][rows], axes, axis, unknown)
-            x = _by_neuron(self.x[name][rows], axes, axis, unknown)
-            total += r @ x.mT
+    def improve(self, axis: str, rows: Tensor) -> Tensor:
+        """Solve one axis of some networks; the rows of those that came closer."""
+        orders, gain = self.best(axis, rows)
+        if gain is None:  # the score is no more than a guess: see what comes of it
+            gain = torch.zeros_like(self.rounding[rows])
+            for name in self.stars[axis]:
+                x = self.x[name][rows]
+                change = move(self.space, orders, name, x) - x
+                gain += (self.r[name][rows] * change).flatten(1).sum(1)
+        better = gain > self.rounding[rows]
+        self.reorder(rows[better], {a: order[better] for a, order in orders.items()})
+        return rows[better]
+
+    def best(
+        self, axis: str, rows: Tensor, unknown: Collection[str] | None = None
+    ) -> tuple[Permutation, Tensor | None]:
+        """The best order of an axis and of those nested in it, all others held, and its gain.
+
+        An axis that appears twice in a tensor is held in one place while it is moved in the other:
+        then the gain is not known, and None.
+        """
+        if self.children[axis]:
+            return self._best_with_children(axis, rows, unknown), None
+        score = self.scores(axis, rows, unknown)
+        order = _assignment(score)
+        gain = score.gather(-1, order.unsqueeze(-1)).squeeze(-1) - score.diagonal(0, -2, -1)
+        return {axis: order}, None if self._quadratic(axis) else gain.flatten(1).sum(1)
+
+    def _best_with_children(
+        self, axis: str, rows: Tensor, unknown: Collection[str] | None
+    ) -> Permutation:
+        """For every pair of entries the best orders within, then the best pairs of entries."""
+        score = self.scores(axis, rows, unknown)
+        inner = {}
+        for child in self.children[axis]:
+            within = self.scores(child, rows, unknown, across=True)
+            inner[child] = _assignment(within)
+            score += within.gather(-1, inner[child].unsqueeze(-1)).flatten(-2).sum(-1)
+        order = _assignment(score)
+        found = {axis: order}
+        for child, orders in inner.items():  # [m, i, j, n], of which j = order[i]
+            index = order[..., None, None].expand(*order.shape, 1, orders.shape[-1])
+            found[child] = orders.gather(-2, index).squeeze(-2)
+        return found
+
+    def scores(
+        self,
+        axis: str,
+        rows: Tensor,
+        unknown: Collection[str] | None = None,
+        across: bool = False,
+    ) -> Tensor:
+        """``S[i, j]`` = <reference at neuron i, weights at neuron j>, ``[rows, n, n]``.
+
+        Of a nested axis ``[rows, p, n, n]`` for each entry of its parent, or ``across`` all pairs
+        of these entries ``[rows, p, p, n, n]``. Of a parent, only over the tensors without the axes
+        that are nested in it. With ``unknown`` axes (None where every order counts), also the other
+        places of this one are.
+        """
+        sizes = order_shape(self.space, axis)
+        total = self.flat_x.new_zeros(len(rows), *sizes, sizes[-1])
+        if across:
+            total = total.unsqueeze(-3).repeat(*[1] * (total.ndim - 2), sizes[-2], 1, 1)
+        for name in self.stars[axis]:
+            for place in self._places(name, axis, across):
+                r = self._by_neuron(self.r[name][rows], name, place, unknown)
+                x = self._by_neuron(self.x[name][rows], name, place, unknown)
+                if across:
+                    r, x = r.unsqueeze(-3), x.unsqueeze(-4)
+                total += r @ x.mT
         return total
 
-    def reorder(self, axis: str, rows: Tensor, order: Tensor) -> None:
-        """Permute one axis of some networks further."""
-        star = self.stars[axis]
-        moved = act(star, {axis: order}, {name: self.x[name][rows] for name in star.names})
-        for name, x in moved.items():
-            self.x[name][rows] = x  # a view of flat_x
-        self.g[axis][rows] = self.g[axis][rows].gather(1, order)
+    def _places(self, name: str, axis: str, across: bool) -> list[tuple[int, ...]]:
+        """Where a tensor has an axis: its dimension, after those of what it is nested in there.
+
+        Entries of a parent are compared by what is nested in them, one axis for each tensor: the
+        place of the parent itself is left out, and ``across`` parents, all but one of the nested.
+        """
+        axes = self.space.axes[name]
+        above = slot_owners(self.space, axes)
+        places = [i for i, a in enumerate(axes) if a == axis]
+        if across:
+            places = [i for i in places if above.index(above[i]) == i]
+        elif self.children[axis]:
+            places = [i for i in places if i not in above]
+        return [(1 + i,) if (p := above[i]) is None else (1 + p, 1 + i) for i in places]
+
+    def _by_neuron(
+        self, x: Tensor, name: str, place: tuple[int, ...], unknown: Collection[str] | None
+    ) -> Tensor:
+        """``[m, *shape, 1] -> [m, n, k]``: the weights of each neuron, sorted over unknown axes.
+
+        ``[m, p, n, k]`` of a nested axis.
+        """
+        axes = self.space.axes[name]
+        others = [d for d in range(1, len(axes) + 1) if d not in place]
+        here = axes[place[-1] - 1]
+        sorted_over = [d for d in others if unknown is not None and axes[d - 1] in {*unknown, here}]
+        known = [d for d in others if d not in sorted_over]
+        kept = len(place) + 1 + len(known)
+        x = x.permute(0, *place, *known, *sorted_over, -1).flatten(kept)
+        if sorted_over:
+            x = x.sort(dim=-1).values
+        return x.flatten(len(place) + 1)
+
+    def reorder(self, rows: Tensor, orders: Permutation) -> None:
+        """Permute some axes of some networks further."""
+        names = dict.fromkeys(name for axis in orders for name in self.stars[axis])
+        for name in names:  # x is a view of flat_x
+            self.x[name][rows] = move(self.space, orders, name, self.x[name][rows])
+        every = {a: orders.get(a, self._unmoved(a, len(rows))) for a in self.g}
+        further = compose(every, {a: g[rows] for a, g in self.g.items()}, self.space)
+        for axis, g in further.items():
+            self.g[axis][rows] = g
+
+    def _unmoved(self, axis: str, m: int) -> Tensor:
+        shape = order_shape(self.space, axis)
+        return torch.arange(shape[-1], device=self.flat_x.device).expand(m, *shape).clone()
+
+    def _quadratic(self, axis: str) -> set[str]:
+        """The axis itself, if some tensor has it more than once."""
+        return {a for t in self.stars[axis] for a in [axis] if self.space.axes[t].count(a) > 1}
 
 
-def _by_neuron(
-    x: Tensor, axes: tuple[str, ...], axis: str, unknown: Collection[str] = ()
-) -> Tensor:
-    """``[m, *shape, 1]`` -> ``[m, n, k]``: the weights of each neuron, sorted over unknown axes."""
-    sorted_over = [a for a in axes if a in unknown]
-    known = [a for a in axes if a != axis and a not in unknown]
-    dims = [1 + axes.index(a) for a in (axis, *known, *sorted_over)]
-    x = x.permute(0, *dims, -1).flatten(2 + len(known))
-    if sorted_over:
-        x = x.sort(dim=-1).values
-    return x.flatten(2)
+def _left_out(space: WeightSpace, theta: Tensor) -> Tensor | None:
+    """Positions of the flat vector that are not compared, None for none."""
+    if not (names := {n for n in space.names if space.kinds.get(n) in NOT_COMPARED}):
+        return None
+    ones = {
+        name: torch.full((1, *shape, 1), float(name in names))
+        for name, shape in space.shapes.items()
+    }
+    return space.flatten(ones)[0].bool().to(theta.device)
 
 
 def _assignment(score: Tensor) -> Tensor:
-    """The order ``[m, n]`` that maximises ``sum_i score[i, order(i)]`` of each network."""
+    """The order ``[..., n]`` that maximises ``sum_i score[..., i, order(i)]`` of each matrix."""
     from scipy.optimize import linear_sum_assignment  # here: dws can be imported with torch alone
 
-    order = torch.empty(score.shape[:2], dtype=torch.int64)
-    for row, one in zip(order.numpy(), score.cpu().numpy(), strict=True):
+    order = torch.empty(score.shape[:-1], dtype=torch.int64)
+    matrices = score.flatten(0, -3).cpu().numpy()
+    for row, one in zip(order.view(-1, order.shape[-1]).numpy(), matrices, strict=True):
         row[:] = linear_sum_assignment(one, maximize=True)[1]
     return order.to(score.device)

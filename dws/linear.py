@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
-from math import prod, sqrt
+from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, relu
+from torch.nn.functional import linear
 
 from dws.attention import SetAttention
-from dws.basis import Alpha, Block, blocks
+from dws.basis import (
+    Alpha,
+    Block,
+    Occurrences,
+    Partition,
+    Way,
+    blocks,
+    invariant_dimension,
+    slot_owners,
+)
 from dws.fused import affine
-from dws.pooling import AxisPool, Pool, Pooled
+from dws.initialise import draw_weights
+from dws.pooling import AxisPool, Packed, Pool, Pooled, on_diagonal
 from dws.space import Features, WeightSpace
 
-Parts = dict[tuple[str, tuple[str, ...]], Tensor]
+Parts = dict[Way, Tensor]
 
 
 class EquivariantLinear(nn.Module):
@@ -67,101 +76,70 @@ class EquivariantLinear(nn.Module):
         for block in self.blocks:
             rows, columns = sum(self._heights(block)), sum(self._widths(block))
             self.weights[key(block.alpha)] = nn.Parameter(torch.empty(rows, columns))
-            if heads and len(block.alpha) == 1:
+            chain = slot_owners(space, block.alpha) == (None, *range(len(block.alpha) - 1))
+            if heads and chain:  # one axis, or one with the parents that it is nested in
                 self.attend[key(block.alpha)] = SetAttention(columns, rows, heads)
-        constants = sum(self.target.fixed_size(t) for t in self.target.names) * out_channels
+        self._own = frozenset(b.alpha for b in self.blocks if self._is_own(b))
+        self._into = {name: self._ways_into(name) for name in self.target.names}
+        constants = invariant_dimension(self.target) * out_channels
         self.biases = nn.Parameter(torch.empty(constants)) if bias else None
         self.reset_parameters()
 
     def _widths(self, block: Block) -> list[int]:
         """Columns of a block's matrix, source by source."""
-        return [self.space.fixed_size(s) * self.in_channels for s in block.sources]
+        return [self.space.fixed_size(s.tensor) * self.in_channels for s in block.sources]
 
     def _heights(self, block: Block) -> list[int]:
         """Rows of a block's matrix, target by target."""
-        return [self.target.fixed_size(t) * self.out_channels for t in block.targets]
+        return [self.target.fixed_size(t.tensor) * self.out_channels for t in block.targets]
 
-    @torch.no_grad()
+    def _is_own(self, block: Block) -> bool:
+        """Whether one tensor alone goes to all of one tensor with two or more hidden axes."""
+        way, sources = block.targets[0], {s.tensor for s in block.sources}
+        whole = tuple((i,) for i in range(len(self.target.hidden_axes(way.tensor))))
+        alone = len(block.targets) == len(sources) == 1
+        return alone and len(block.alpha) > 1 and way.kept == whole
+
     def reset_parameters(self) -> None:
-        """Draw weights that keep the second moment of features through a ReLU, at any width.
-
-        Features are sums of parts that vary along all, some or none of the hidden axes. Each part
-        is mapped by a matrix of its own, of variance 2 / fan-in; a term's weights follow by
-        inclusion and exclusion, since the terms that keep fewer axes see the same part again.
-        Independent weights per term would multiply the constant part by the number of terms and
-        shrink the part that tells neurons apart, more so with each layer. (A maximum has no such
-        parts: there the terms are independent and share the variance.)
-        """
-        space, pool = self.space, self.pool
-        terms_into = {t: sum(t in b.targets for b in self.blocks) for t in self.target.names}
-        drawn: dict[frozenset[str], dict[tuple[str, str], Tensor]] = {}
-        for block in self.blocks:
-            weight = self.weights[key(block.alpha)]
-            weight.normal_(std=sqrt(2.0 / weight.shape[1]))
-            own = {
-                (s, t): part
-                for t, row in zip(block.targets, weight.split(self._heights(block)), strict=True)
-                for s, part in zip(block.sources, row.split(self._widths(block), 1), strict=True)
-            }
-            drawn[frozenset(block.alpha)] = {k: w.clone() for k, w in own.items()}
-            for (s, t), w in own.items():
-                for larger in self._above(s, t, block.alpha):
-                    sign = (-1) ** (len(larger) - len(block.alpha))
-                    w += sign * drawn[larger][s, t]
-                if pool == "sum":
-                    w /= prod(space.sizes[a] for a in space.hidden_axes(s) if a not in block.alpha)
-                if pool == "max":
-                    w /= sqrt(terms_into[t])
+        """Draw weights by the formula of :mod:`dws.initialise`; biases are zero."""
+        matrices = [self.weights[key(block.alpha)] for block in self.blocks]
+        draw_weights(matrices, self.blocks, self.space, self.target, self.pool)
         if self.biases is not None:
-            self.biases.zero_()
-
-    def _above(self, source: str, target: str, alpha: Alpha) -> list[frozenset[str]]:
-        """The alphas of one source and target that hold more axes than this one."""
-        if self.pool == "max":
-            return []
-        shared = {*self.space.hidden_axes(source)} & {*self.target.hidden_axes(target)}
-        rest = sorted(shared - set(alpha))
-        return [
-            frozenset((*alpha, *more))
-            for k in range(1, len(rest) + 1)
-            for more in combinations(rest, k)
-        ]
+            nn.init.zeros_(self.biases)
 
     def forward(self, features: Mapping[str, Tensor]) -> Features:
         """``[m, *shape, in_channels]`` per tensor -> ``[m, *shape, out_channels]``."""
         self.space.check(features, self.in_channels)
-        return self.on(Pooled.of(self.space, features, self.pooling)).features(self.out_channels)
+        return self.on(Packed.of(self.space, features)).features(self.out_channels)
 
-    def on(self, pooled: Pooled, activate: bool = False, then: AxisPool | None = None) -> Pooled:
+    def on(self, packed: Packed, relu: bool = False) -> Packed:
         """The layer within a stack.
 
         Args:
-            pooled: features of ``space``.
-            activate: whether to apply a ReLU to the result.
-            then: how the result will be pooled next; its summaries are taken in the same pass
-                where that is possible.
+            packed: features of ``space``.
+            relu: whether to apply a ReLU to the result, which then is another layer's input: its
+                summaries are taken in the same pass where that is possible.
         """
-        pooled.pooling = self.pooling
-        ahead = then.pool if then is not None and then.pool in ("mean", "sum") else None
+        pooled = Pooled(packed, self.pooling)
+        ahead = self.pool if relu and self.pool in ("mean", "sum") else None
         parts, direct = self._products(pooled)
-        known: Parts = {}
+        tensors: dict[str, Tensor] = {}
+        summaries: dict[Way, Tensor] = {}
         for name in self.target.names:
-            hidden = self.target.hidden_axes(name)
             mine = self._broadcast(name, parts)
             if name in direct:
-                y, *summaries = affine(*direct[name], activate, ahead, *mine)
-                for axis, summary in zip(hidden, summaries, strict=bool(ahead)):
-                    known[name, tuple(a for a in hidden if a != axis)] = summary
+                y, *means = affine(*direct[name], relu, ahead, *mine)
+                summaries.update(zip(_without_one(name, len(means)), means, strict=True))
             else:
                 y = sum(mine[1:], start=mine[0])
                 # the target may have an axis that no part varies along
-                y = y.expand(y.shape[0], *(self.target.sizes[a] for a in hidden), y.shape[-1])
-                y = relu(y) if activate else y
-            known[name, hidden] = y
-        return Pooled(self.target, known, then or self.pooling)
+                y = y.expand(y.shape[0], *self._hidden_sizes(name), y.shape[-1])
+                y = torch.relu(y) if relu else y
+            tensors[name] = y
+        return Packed(self.target, tensors, ahead, summaries)
 
     def _products(self, pooled: Pooled) -> tuple[Parts, dict[str, tuple[Tensor, Tensor]]]:
-        """Each block's product, by (target, alpha); or its factors, where it is a target's own.
+        """Each block's product, by way of the target; or its factors, where it is a target's own.
 
         The one block of a tensor with two or more hidden axes that keeps them all is most of the
         work: it is left to :func:`dws.fused.affine`, to be done together with what follows.
@@ -169,36 +147,59 @@ class EquivariantLinear(nn.Module):
         parts: Parts = {}
         direct: dict[str, tuple[Tensor, Tensor]] = {}
         for block in self.blocks:
-            weight, name = self.weights[key(block.alpha)], block.targets[0]
-            inputs = [pooled(source, block.alpha) for source in block.sources]
-            single = len(block.sources) == len(block.targets) == 1
-            if single and len(block.alpha) > 1 and block.alpha == self.target.hidden_axes(name):
-                direct[name] = inputs[0], weight
-                continue
+            weight = self.weights[key(block.alpha)]
+            inputs = [pooled(way) for way in block.sources]
             joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
+            if block.alpha in self._own:
+                direct[block.targets[0].tensor] = joined, weight
+                continue
             bias = self.biases if block.alpha == () else None
             product = linear(joined, weight, bias)
             if key(block.alpha) in self.attend:
-                product = product + self.attend[key(block.alpha)](joined)
+                # the entries of a nested axis attend to each other whatever their parents
+                attended = self.attend[key(block.alpha)](joined.flatten(1, -2))
+                product = product + attended.reshape(product.shape)
+            single = len(block.sources) == len(block.targets) == 1
             pieces = product.split(self._heights(block), -1) if not single else [product]
-            for target, piece in zip(block.targets, pieces, strict=True):
-                kept = tuple(a for a in self.target.hidden_axes(target) if a in block.alpha)
-                order = [1 + block.alpha.index(a) for a in kept]
-                parts[target, kept] = piece.permute(0, *order, piece.ndim - 1)
+            for way, piece in zip(block.targets, pieces, strict=True):
+                if len(way.kept) > 1:
+                    order = [1 + way.kept.index(tie) for tie in way.in_order.kept]
+                    piece = piece.permute(0, *order, piece.ndim - 1)
+                parts[way] = piece
         return parts, direct
+
+    def _ways_into(self, name: str) -> list[tuple[Partition, list[Way]]]:
+        """The ways into a target whose products are parts of it, fewer axes first, by ties."""
+        found: dict[Partition, list[Way]] = {}
+        ways = [t for b in self.blocks if b.alpha not in self._own for t in b.targets]
+        for way in sorted((w for w in ways if w.tensor == name), key=lambda w: len(w.kept)):
+            found.setdefault(way.ties, []).append(way)
+        return list(found.items())
 
     def _broadcast(self, name: str, parts: Parts) -> list[Tensor]:
         """The parts of one target, shaped to broadcast; the constant one added to a small one."""
-        hidden = self.target.hidden_axes(name)
-        kept = sorted((k for n, k in parts if n == name), key=len)
-        shaped = []
-        for axes in kept:
-            part = parts[name, axes]
-            sizes = [self.target.sizes[a] if a in axes else 1 for a in hidden]
-            shaped.append(part.reshape(part.shape[0], *sizes, part.shape[-1]))
-        if len(shaped) > 1 and kept[0] == ():
-            shaped[:2] = [shaped[0] + shaped[1]]
+        sizes, shaped = self._hidden_sizes(name), []
+        for ties, ways in self._into[name]:
+            mine = []
+            for way in ways:
+                wide = [sizes[tie[0]] if tie in way.kept else 1 for tie in ties]
+                part = parts[way]
+                mine.append(part.reshape(part.shape[0], *wide, part.shape[-1]))
+            if len(mine) > 1 and ways[0].kept == ():
+                mine[:2] = [mine[0] + mine[1]]
+            if len(ties) < len(sizes):
+                total = sum(mine[1:], start=mine[0])
+                wide = [
+                    sizes[tie[0]] if len(tie) > 1 else total.shape[1 + k]
+                    for k, tie in enumerate(ties)
+                ]
+                total = total.expand(total.shape[0], *wide, total.shape[-1])
+                mine = [on_diagonal(total, ties)]
+            shaped += mine
         return shaped
+
+    def _hidden_sizes(self, name: str) -> list[int]:
+        return [self.target.sizes[a] for a in self.target.hidden_axes(name)]
 
     def extra_repr(self) -> str:
         """The space and the sizes, for `print`."""
@@ -231,28 +232,37 @@ class InvariantLinear(nn.Module):
         check_counts(in_channels=in_channels, out_features=out_features)
         self.space, self.in_channels = space, in_channels
         self.pool, self.pooling = pool, AxisPool(space, in_channels, pool)
-        widths = [space.fixed_size(name) * in_channels for name in space.names]
+        found = Occurrences(space)
+        self.ways = tuple(way for n in space.names for way in found.ways(n, (), ()))
+        widths = [space.fixed_size(way.tensor) * in_channels for way in self.ways]
         self.linear = nn.Linear(sum(widths), out_features)
         if pool == "sum":
             with torch.no_grad():
                 parts = self.linear.weight.split(widths, dim=1)
-                for name, columns in zip(space.names, parts, strict=True):
-                    columns /= prod(space.sizes[a] for a in space.hidden_axes(name))
+                for way, columns in zip(self.ways, parts, strict=True):
+                    axes = space.hidden_axes(way.tensor)
+                    columns /= prod(space.sizes[axes[tie[0]]] for tie in way.rest)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """``[m, *shape, in_channels]`` per tensor -> ``[m, out_features]``."""
         self.space.check(features, self.in_channels)
-        return self.on(Pooled.of(self.space, features, self.pooling))
+        return self.on(Packed.of(self.space, features))
 
-    def on(self, pooled: Pooled) -> Tensor:
+    def on(self, packed: Packed) -> Tensor:
         """The layer after a stack."""
-        pooled.pooling = self.pooling
-        out: Tensor = self.linear(torch.cat([pooled(n, ()) for n in self.space.names], dim=-1))
+        pooled = Pooled(packed, self.pooling)
+        out: Tensor = self.linear(torch.cat([pooled(way) for way in self.ways], dim=-1))
         return out
 
     def extra_repr(self) -> str:
         """The space and the sizes, for `print`."""
         return f"{self.space}"
+
+
+def _without_one(name: str, axes: int) -> list[Way]:
+    """The views of a tensor that each lack one of its hidden axes."""
+    singles = [(i,) for i in range(axes)]
+    return [Way(name, tuple(t for t in singles if t != tie), (tie,)) for tie in singles]
 
 
 def key(alpha: Alpha) -> str:

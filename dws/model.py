@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dws.encode import FourierFeatures, PositionalEncoding, ProbeFeatures, Projection
 from dws.linear import EquivariantLinear, check_counts
-from dws.pooling import Pool, Pooled
+from dws.pooling import Packed, Pool
 from dws.space import Features, WeightSpace
 from dws.stack import EquivariantBlock, InvariantHead
 from dws.standardize import Standardize
@@ -92,58 +92,53 @@ class DWSNet(nn.Module):
         recompute: int = 0,
     ) -> None:
         super().__init__()
-        chosen = [o for o in (out_features, out_channels, per_neuron) if o is not None]
-        if len(chosen) != 1:
-            raise ValueError(
-                "give one of out_features (a vector per network), out_channels (features per "
-                f"weight) and per_neuron (a vector per hidden neuron); got out_features="
-                f"{out_features}, out_channels={out_channels}, per_neuron={per_neuron}"
-            )
-        named = {"out_features": out_features, "per_neuron": per_neuron}
-        asked = {name: n for name, n in named.items() if n is not None}
-        check_counts(layers=layers, hidden_channels=hidden_channels, **asked)
-        switches = {"heads": heads, "fourier": fourier, "probes": probes, "recompute": recompute}
-        if negative := {name: n for name, n in switches.items() if n < 0}:
-            raise ValueError(f"expected 0 (for none) or more, got {negative}")
+        outputs = {
+            "out_features": out_features, "out_channels": out_channels, "per_neuron": per_neuron
+        }  # fmt: skip
+        _check_outputs(**outputs)
+        check_counts(layers=layers, hidden_channels=hidden_channels)
+        _check_switches(heads=heads, fourier=fourier, probes=probes, recompute=recompute)
         if identity and out_channels != in_channels:
             raise ValueError(f"identity needs out_channels={in_channels}, got {out_channels}")
         if recompute and norm == "batch":
             raise ValueError("recompute cuts the batch in pieces, whose batch norms would differ")
         self.space, self.in_channels, self.out_channels = space, in_channels, out_channels
         self.identity, self.recompute = identity, recompute
+
+        # what comes before the layers: `seen` is the space of the first one, `inner` of the others
         self.standardize = Standardize(space)
-        # `inner` is the space of the layers; `seen`, of the first one, has the probes' answers too
         self.projections, inner = nn.ModuleList(), space
         for axis, size in (project or {}).items():
-            self.projections.append(Projection(inner, axis, size))
-            inner = inner.resized(axis, size)
+            self.projections.append(projection := Projection(inner, axis, size))
+            inner = projection.target
         self.seen, self.probe = inner, None
         if probes:
             self.probe = ProbeFeatures(space, probes, probe_activation, probe_w0)
             self.seen = self._with_answers(inner, self.probe)
         self.encodings, channels = nn.ModuleList(), in_channels
         if fourier:
-            self.encodings.append(FourierFeatures(self.seen, channels, fourier))
-            channels += 2 * fourier
+            self.encodings.append(waves := FourierFeatures(self.seen, channels, fourier))
+            channels = waves.out_channels
         if permute:
-            self.encodings.append(
-                PositionalEncoding(self.seen, channels, permute, position_channels)
-            )
-            channels += len(permute) * position_channels
-            self.seen, inner = self.seen.permutable(*permute), inner.permutable(*permute)
-        c = hidden_channels
-        linears = [EquivariantLinear(self.seen, channels, c, pool, heads=heads, target=inner)]
-        linears += [EquivariantLinear(inner, c, c, pool, heads=heads) for _ in range(1, layers)]
-        self.layers = nn.ModuleList(
-            EquivariantBlock(linear, activation, norm, residual and i > 0, dropout)
-            for i, linear in enumerate(linears)
-        )
+            positions = PositionalEncoding(self.seen, channels, permute, position_channels)
+            self.encodings.append(positions)
+            self.seen, inner = positions.target, inner.permutable(*permute)
+            channels = positions.out_channels
+
+        c, blocks = hidden_channels, []
+        for i in range(layers):
+            source, width = (inner, c) if i else (self.seen, channels)
+            linear = EquivariantLinear(source, width, c, pool, heads=heads, target=inner)
+            blocks.append(EquivariantBlock(linear, activation, norm, residual and i > 0, dropout))
+        self.layers = nn.ModuleList(blocks)
+
         self.head: InvariantHead | EquivariantLinear
         if out_features is not None:
             self.head = InvariantHead(inner, c, out_features, pool, dropout)
-        else:
-            target = None if per_neuron is None else space.neurons
-            self.head = EquivariantLinear(inner, c, chosen[0], pool, target=target)
+        elif per_neuron is not None:
+            self.head = EquivariantLinear(inner, c, per_neuron, pool, target=space.neurons)
+        elif out_channels is not None:
+            self.head = EquivariantLinear(inner, c, out_channels, pool)
         if identity:
             for p in self.head.parameters():
                 nn.init.zeros_(p)
@@ -194,17 +189,32 @@ class DWSNet(nn.Module):
             x = {**x, **self.probe(self.space.flatten(given))}
         for encoding in self.encodings:
             x = encoding(x)
-        blocks = cast("list[EquivariantBlock]", list(self.layers))
-        following = [*(block.linear.pooling for block in blocks), self.head.pooling]
-        pooled = Pooled.of(self.seen, x, following[0])
-        for block, then in zip(blocks, following[1:], strict=True):
-            pooled = block(pooled, then)
+        packed = Packed.of(self.seen, x)
+        for block in self.layers:
+            packed = block(packed)
         if isinstance(self.head, InvariantHead):
-            vectors: Tensor = self.head(pooled)
+            vectors: Tensor = self.head(packed)
             return vectors
-        out = self.head.on(pooled).features(self.head.out_channels)
+        out = self.head.on(packed).features(self.head.out_channels)
         if self.out_channels is None:
             return out
         for projection in reversed(self.projections):
             out = cast(Projection, projection).expand(out)
         return self.standardize.add(given, out) if self.identity else out
+
+
+def _check_outputs(**outputs: int | None) -> None:
+    """Raise ``ValueError`` unless just one output is asked for, with a vector of 1 or more."""
+    chosen = {name: n for name, n in outputs.items() if n is not None}
+    if len(chosen) != 1:
+        given = ", ".join(f"{name}={n}" for name, n in outputs.items())
+        raise ValueError(
+            "give one of out_features (a vector per network), out_channels (features per weight) "
+            f"and per_neuron (a vector per hidden neuron); got {given}"
+        )
+    check_counts(**chosen)
+
+
+def _check_switches(**switches: int) -> None:
+    if negative := {name: n for name, n in switches.items() if n < 0}:
+        raise ValueError(f"expected 0 (for none) or more, got {negative}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from dws.basis import Alpha
+from dws.basis import Occurrences, Partition, Tie, Way
 from dws.space import Features, WeightSpace
 
 Pool = Literal["mean", "sum", "max", "attention"]
@@ -20,7 +20,8 @@ class AxisPool(nn.Module):
     """Summarise one hidden axis of one tensor: ``[m, ..., n, ..., F c] -> [m, ..., F c]``.
 
     Attention weighs the neurons by a softmax of a learned score of their features, one score
-    vector for each tensor and set of axes; it starts as the mean.
+    vector for each tensor and set of axes (of ties, where an axis appears twice in a tensor); it
+    starts as the mean.
 
     Args:
         space: of the features.
@@ -35,97 +36,131 @@ class AxisPool(nn.Module):
         super().__init__()
         if pool not in POOLS:
             raise ValueError(f"pool {pool!r} is not known; choose one of {', '.join(POOLS)}")
-        self.pool = pool
+        self.space, self.pool = space, pool
         self.scores = nn.ParameterDict()
         if pool == "attention":
+            found = Occurrences(space)
             for name in space.names:
-                hidden, width = space.hidden_axes(name), space.fixed_size(name) * channels
-                # Pooled takes the last axis away first: only sets that hold it are ever scored
-                for k in range(len(hidden)):
-                    for others in combinations(hidden[:-1], k):
-                        scores = nn.Parameter(torch.zeros(width))
-                        self.scores[_key(name, (*others, hidden[-1]))] = scores
+                scored = {view.wider for view in found.views(name) if view.rest}
+                for view in sorted(scored, key=lambda view: (len(view.kept), view.kept, view.rest)):
+                    scores = nn.Parameter(torch.zeros(space.fixed_size(name) * channels))
+                    self.scores[self._key(view)] = scores
 
-    def forward(self, x: Tensor, name: str, kept: tuple[str, ...], axis: str) -> Tensor:
-        """Summarise ``axis`` of the features of a tensor that still has the axes ``kept``."""
-        dim = 1 + kept.index(axis)
+    def forward(self, x: Tensor, view: Way, tie: Tie) -> Tensor:
+        """Summarise one of the kept ties of a view, whose features are ``x``."""
+        dim = 1 + view.kept.index(tie)
         if self.pool == "mean":
             return x.mean(dim)
         if self.pool == "sum":
             return x.sum(dim)
         if self.pool == "max":
             return x.amax(dim)
-        weights: Tensor = (x @ self.scores[_key(name, kept)]).softmax(dim)
+        weights: Tensor = (x @ self.scores[self._key(view)]).softmax(dim)
         return (x * weights.unsqueeze(-1)).sum(dim)
 
+    def _key(self, view: Way) -> str:
+        """Name of a score vector in the state dict: the axes kept, or their positions."""
+        axes = self.space.hidden_axes(view.tensor)
+        if len(set(axes)) == len(axes):
+            return f"{view.tensor}:{'*'.join(axes[tie[0]] for tie in view.kept)}"
+        kept, rest = (
+            "*".join("=".join(map(str, tie)) for tie in ties) for ties in (view.kept, view.rest)
+        )
+        return f"{view.tensor}:{kept}|{rest}"
 
-class Pooled:
-    """The features of every tensor, summarised down to any set of its hidden axes, each once.
 
-    ``pooled(name, alpha)`` is ``[m, *alpha sizes, F c]`` for the product F of the tensor's fixed
-    sizes, the axes in the order of alpha.
+@dataclass(frozen=True)
+class Packed:
+    """Features as the layers hold them: hidden axes first, fixed axes and channels joined.
 
-    Args:
+    Attributes:
         space: of the features.
-        known: (tensor, kept axes in its order) -> summary, at least the unsummarised features,
-            fixed axes and channels joined.
-        pooling: how one axis is summarised.
+        tensors: name -> ``[m, *hidden sizes, F c]`` for the product F of the fixed sizes.
+        pool: how the ``summaries`` were taken, None where there are none.
+        summaries: those that were taken in the pass that made the features.
     """
 
-    def __init__(
-        self,
-        space: WeightSpace,
-        known: dict[tuple[str, tuple[str, ...]], Tensor],
-        pooling: AxisPool,
-    ) -> None:
-        self.space, self.known, self.pooling = space, known, pooling
+    space: WeightSpace
+    tensors: Mapping[str, Tensor]
+    pool: str | None = None
+    summaries: Mapping[Way, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, space: WeightSpace, features: Mapping[str, Tensor], pooling: AxisPool) -> Pooled:
+    def of(cls, space: WeightSpace, features: Mapping[str, Tensor]) -> Packed:
         """From ``[m, *shape, c]`` per tensor."""
-        known = {}
+        tensors = {}
         for name in space.names:
-            hidden, x = space.hidden_axes(name), features[name]
-            x = x.permute(0, *_positions(space.axes[name], _inside(space, name)), x.ndim - 1)
-            known[name, hidden] = x.flatten(1 + len(hidden))
-        return cls(space, known, pooling)
+            hidden, dims, x = space.hidden_axes(name), _hidden_first(space, name), features[name]
+            tensors[name] = x.permute(0, *dims, x.ndim - 1).flatten(1 + len(hidden))
+        return cls(space, tensors)
 
     def features(self, channels: int) -> Features:
         """``[m, *shape, c]`` per tensor."""
         space, out = self.space, {}
-        for name in space.names:
-            inside = _inside(space, name)
-            x = self.known[name, space.hidden_axes(name)]
-            fixed = [space.sizes[a] for a in space.fixed_axes(name)]
-            x = x.unflatten(-1, (*fixed, channels))
-            out[name] = x.permute(0, *_positions(inside, space.axes[name]), x.ndim - 1)
+        for name, packed in self.tensors.items():
+            x = packed.unflatten(-1, (*(space.sizes[a] for a in space.fixed_axes(name)), channels))
+            dims = _hidden_first(space, name)
+            back = [1 + dims.index(1 + i) for i in range(len(dims))]
+            out[name] = x.permute(0, *back, x.ndim - 1)
         return out
 
-    def __call__(self, name: str, alpha: Alpha) -> Tensor:
-        kept = tuple(a for a in self.space.hidden_axes(name) if a in alpha)
-        x = self._down_to(name, kept)
-        return x if kept == alpha else x.permute(0, *_positions(kept, alpha), x.ndim - 1)
 
-    def _down_to(self, name: str, kept: tuple[str, ...]) -> Tensor:
-        """From the tensor that still has one axis more, so that large tensors are read seldom."""
-        if (name, kept) not in self.known:
-            hidden = self.space.hidden_axes(name)
-            extra = next(a for a in reversed(hidden) if a not in kept)
-            wider = tuple(a for a in hidden if a in kept or a == extra)
-            self.known[name, kept] = self.pooling(self._down_to(name, wider), name, wider, extra)
-        return self.known[name, kept]
+class Pooled:
+    """Packed features brought to any alpha, each summary taken once.
+
+    ``pooled(way)`` is ``[m, *alpha sizes, F c]``.
+
+    Args:
+        packed: the features.
+        pooling: how one axis is summarised.
+    """
+
+    def __init__(self, packed: Packed, pooling: AxisPool) -> None:
+        self.packed, self.pooling = packed, pooling
+        self.known = dict(packed.summaries) if packed.pool == pooling.pool else {}
+
+    def __call__(self, way: Way) -> Tensor:
+        view = way.in_order
+        x = self._view(view)
+        if view.kept == way.kept:
+            return x
+        return x.permute(0, *(1 + view.kept.index(tie) for tie in way.kept), x.ndim - 1)
+
+    def _view(self, view: Way) -> Tensor:
+        """From the view that still has one axis more, so that large tensors are read seldom."""
+        if view not in self.known:
+            if view.rest:
+                wider = view.wider
+                x = self.pooling(self._view(wider), wider, view.rest[-1])
+            else:
+                x = diagonal(self.packed.tensors[view.tensor], view.kept)
+            self.known[view] = x
+        return self.known[view]
 
 
-def _inside(space: WeightSpace, name: str) -> tuple[str, ...]:
-    """The axes of a tensor as the layers hold them: hidden ones first."""
-    return space.hidden_axes(name) + space.fixed_axes(name)
+def diagonal(x: Tensor, ties: Partition) -> Tensor:
+    """``[m, *occurrences, k] -> [m, *ties, k]``: entries with one index for each tie."""
+    if ties == tuple((i,) for i in range(len(ties))):
+        return x
+    last = len(ties)
+    of = {occurrence: k for k, tie in enumerate(ties) for occurrence in tie}
+    order = [of[i] for i in range(len(of))]
+    return torch.einsum(x, [last, *order, last + 1], [last, *range(last), last + 1])
 
 
-def _positions(order: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
-    """For a permute of [m, *order, ...] to [m, *wanted, ...]."""
-    return [1 + order.index(axis) for axis in wanted]
+def on_diagonal(x: Tensor, ties: Partition) -> Tensor:
+    """``[m, *ties, k] -> [m, *occurrences, k]``, zero where the indices of a tie differ."""
+    order = [tie[0] for tie in ties]
+    for tie in ties:
+        at = 1 + order.index(tie[0])
+        for occurrence in tie[1:]:  # gets a dimension of its own, the last one before the channels
+            x = torch.diag_embed(x.movedim(at, -1)).movedim(-2, at).movedim(-1, -2)
+            order.append(occurrence)
+    return x.permute(0, *(1 + order.index(i) for i in range(len(order))), x.ndim - 1)
 
 
-def _key(name: str, kept: tuple[str, ...]) -> str:
-    """Name of a score vector in the state dict."""
-    return f"{name}:{'*'.join(kept)}"
+def _hidden_first(space: WeightSpace, name: str) -> list[int]:
+    """Dimensions of ``[m, *shape, c]`` as the layers hold them."""
+    axes = list(enumerate(space.axes[name], start=1))
+    hidden = [i for i, a in axes if a in space.hidden]
+    return hidden + [i for i, a in axes if a not in space.hidden]

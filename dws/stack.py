@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from dws.linear import EquivariantLinear, InvariantLinear
-from dws.pooling import AxisPool, Pool, Pooled
+from dws.pooling import Packed, Pool
 from dws.space import WeightSpace
 
 POINTWISE = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -53,19 +53,19 @@ class EquivariantBlock(nn.Module):
         self.norms = nn.ModuleDict({n: make(c) for n in linear.target.names} if make else {})
         self.residual, self.dropout = residual, nn.Dropout(dropout)
 
-    def forward(self, pooled: Pooled, then: AxisPool) -> Pooled:
-        """Features of the layer's space -> of its target, to be pooled by ``then`` next."""
+    def forward(self, packed: Packed) -> Packed:
+        """Features of the layer's space -> of its target."""
         dropping = self.training and self.dropout.p > 0
         plain = not (self.norms or self.residual or dropping)
         if plain and isinstance(self.activation, nn.ReLU):
-            return self.linear.on(pooled, activate=True, then=then)
-        space, known = self.linear.target, {}
-        for (name, hidden), x in self.linear.on(pooled, then=None).known.items():
+            return self.linear.on(packed, relu=True)
+        tensors = {}
+        for name, x in self.linear.on(packed).tensors.items():
             if name in self.norms:
                 x = self._normalise(name, x.reshape(-1, self.linear.out_channels)).view(x.shape)
             x = self.dropout(self.activation(x))
-            known[name, hidden] = pooled.known[name, hidden] + x if self.residual else x
-        return Pooled(space, known, then)
+            tensors[name] = packed.tensors[name] + x if self.residual else x
+        return Packed(self.linear.target, tensors)
 
     def _normalise(self, name: str, rows: Tensor) -> Tensor:
         norm = self.norms[name]
@@ -95,12 +95,7 @@ class InvariantHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(2 * in_channels, out_features)
 
-    @property
-    def pooling(self) -> AxisPool:
-        """Of its first layer."""
-        return self.invariant.pooling
-
-    def forward(self, pooled: Pooled) -> Tensor:
+    def forward(self, packed: Packed) -> Tensor:
         """Features -> ``[m, out_features]``."""
-        out: Tensor = self.output(self.dropout(torch.relu(self.invariant.on(pooled))))
+        out: Tensor = self.output(self.dropout(torch.relu(self.invariant.on(packed))))
         return out

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from dws.basis import Occurrences, refines
+from dws.pooling import on_diagonal
 from dws.space import Features, WeightSpace
 
 CHUNK_ENTRIES = 1_000_000
@@ -19,7 +21,9 @@ class Standardize(nn.Module):
 
     An orbit is one tensor at one index of its fixed axes: all neurons of a hidden axis share their
     statistics, so that permuting and standardising commute. Statistics per coordinate would not.
-    Until :meth:`fit` is called the layer changes nothing.
+    Where a hidden axis appears twice in a tensor, the diagonal is an orbit of its own; in general
+    there is one for each pattern of equal indices. Until :meth:`fit` is called the layer changes
+    nothing.
 
     Args:
         space: of the features.
@@ -29,13 +33,12 @@ class Standardize(nn.Module):
         super().__init__()
         self.space = space
         for name in space.names:
-            shape = self._orbit_shape(name)
-            self.register_buffer(f"mean_{name}", torch.zeros(shape))
-            self.register_buffer(f"std_{name}", torch.ones(shape))
-
-    def _orbit_shape(self, name: str) -> tuple[int, ...]:
-        space = self.space
-        return (1, *(1 if a in space.hidden else space.sizes[a] for a in space.axes[name]), 1)
+            shape = [1 if a in space.hidden else space.sizes[a] for a in space.axes[name]]
+            patterns = _patterns(space, name)
+            self.register_buffer(f"mean_{name}", torch.zeros(len(patterns), *shape, 1))
+            self.register_buffer(f"std_{name}", torch.ones(len(patterns), *shape, 1))
+            if len(patterns) > 1:
+                self.register_buffer(f"pattern_{name}", patterns, persistent=False)
 
     @torch.no_grad()
     def fit(self, theta: Tensor) -> Standardize:
@@ -80,21 +83,55 @@ class Standardize(nn.Module):
                 hidden = [i for i, a in enumerate(space.axes[name], start=1) if a in space.hidden]
                 wide = x.double()
                 if centres is not None:
-                    wide = (wide - centres[name]).square_()
-                entries = networks * math.prod(x.shape[i] for i in hidden)
-                share = wide.sum([0, *hidden], keepdim=True) / entries
+                    wide = (wide - self._spread(name, centres[name])).square_()
+                if (patterns := self._patterns(name)) is None:
+                    entries = networks * math.prod(x.shape[i] for i in hidden)
+                    share = wide.sum([0, *hidden], keepdim=True) / entries
+                else:
+                    total = (wide.sum(0, keepdim=True) * patterns).sum(hidden, keepdim=True)
+                    share = total / (networks * patterns.sum(hidden, keepdim=True).clamp(min=1))
                 found[name] = found[name] + share if name in found else share
         return found
+
+    def _patterns(self, name: str) -> Tensor | None:
+        """Which entries have which pattern of equal indices, None where there is one pattern."""
+        return getattr(self, f"pattern_{name}", None)
+
+    def _spread(self, name: str, statistic: Tensor) -> Tensor:
+        """One value per orbit -> ``[1, ...]``, which broadcasts to the entries."""
+        if (patterns := self._patterns(name)) is None:
+            return statistic
+        return (statistic * patterns).sum(0, keepdim=True)
 
     def forward(self, features: Mapping[str, Tensor]) -> Features:
         """``[m, *shape, c]`` per tensor -> the same shapes."""
         return {
-            name: (x - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
+            name: (x - self._spread(name, self.get_buffer(f"mean_{name}")))
+            / self._spread(name, self.get_buffer(f"std_{name}"))
             for name, x in features.items()
         }
 
     def add(self, features: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Features:
         """Features ``[m, *shape, c]`` plus a change that is counted in standard deviations."""
         return {
-            name: x + change[name] * self.get_buffer(f"std_{name}") for name, x in features.items()
+            name: x + change[name] * self._spread(name, self.get_buffer(f"std_{name}"))
+            for name, x in features.items()
         }
+
+
+def _patterns(space: WeightSpace, name: str) -> Tensor:
+    """``[patterns, *shape, 1]`` of a tensor, 1 on fixed axes: ones where just these indices tie."""
+    partitions = Occurrences(space).partitions(name)
+    dims = [i for i, a in enumerate(space.axes[name], start=1) if a in space.hidden]
+    shape = [space.sizes[a] if a in space.hidden else 1 for a in space.axes[name]]
+    found = []
+    for ties in partitions:
+        x = torch.ones(1, *(space.sizes[space.axes[name][dims[tie[0]] - 1]] for tie in ties), 1)
+        found.append(on_diagonal(x, ties).view(*shape, 1))
+    # ones wherever at least these tie -> the finest pattern is left where no coarser one holds
+    exact = torch.stack(found)
+    for i in reversed(range(len(partitions))):
+        for j in range(i + 1, len(partitions)):
+            if refines(partitions[i], partitions[j]):
+                exact[i] -= exact[j]
+    return exact

@@ -70,6 +70,62 @@ HAND_BUILT = {
     ),
 }
 
+# Spaces where a tensor has an axis twice, or an axis is nested in another. Each hidden axis is at
+# least as long as it has occurrences in two tensors together, so that all terms are independent.
+REPEATED = {
+    "a recurrent matrix and a bias": WeightSpace({"W": ("h", "h"), "b": ("h",)}, {"h": 4}, ("h",)),
+    "an Elman RNN": WeightSpace(
+        {
+            **{"Wx": ("h", "in"), "Wh": ("h", "h"), "bx": ("h",), "bh": ("h",)},
+            **{"Wy": ("out", "h"), "by": ("out",)},
+        },
+        {"in": 2, "h": 4, "out": 2},
+        ("h",),
+    ),
+    "an LSTM": WeightSpace(
+        {
+            **{"Wx": ("gate", "h", "in"), "Wh": ("gate", "h", "h"), "bx": ("gate", "h")},
+            **{"bh": ("gate", "h"), "Wy": ("out", "h")},
+        },
+        {"in": 1, "gate": 4, "h": 4, "out": 1},
+        ("h",),
+    ),
+    "a residual CNN with batch norm": WeightSpace(
+        {
+            **{"K0": ("h", "in", "taps"), "scale0": ("h",), "shift0": ("h",)},
+            **{"K1": ("h", "h", "taps"), "scale1": ("h",), "shift1": ("h",)},
+            **{"W": ("out", "h"), "mean0": ("h",), "var0": ("h",), "mean1": ("h",)},
+            **{"var1": ("h",)},
+        },
+        {"in": 1, "h": 4, "taps": 2, "out": 2},
+        ("h",),
+    ),
+    "attention with two heads": WeightSpace(
+        {
+            **{"Q": ("head", "d", "e"), "q": ("head", "d"), "K": ("head", "d", "e")},
+            **{"V": ("head", "v", "e"), "O": ("e", "head", "v"), "o": ("e",)},
+        },
+        {"head": 2, "d": 2, "v": 2, "e": 2},
+        ("head", "d", "v", "e"),
+        {"d": "head", "v": "head"},
+    ),
+    "tied layers": WeightSpace(  # one matrix from h to h, used again and again; the embedding too
+        {"E": ("word", "h"), "W": ("h", "h"), "b": ("h",), "c": ("word",)},
+        {"word": 2, "h": 4},
+        ("h",),
+    ),
+    "a matrix in each head": WeightSpace(
+        {"M": ("head", "d", "d"), "b": ("head", "d"), "a": ("head",)},
+        {"head": 2, "d": 4},
+        ("head", "d"),
+        {"d": "head"},
+    ),
+    "an axis twice around another": WeightSpace(
+        {"T": ("h", "k", "taps", "h"), "A": ("k", "h")}, {"h": 4, "k": 2, "taps": 2}, ("h", "k")
+    ),
+    "an axis three times": WeightSpace({"T": ("h", "h", "h")}, {"h": 6}, ("h",)),
+}
+
 # Other spaces to map to, by the names that the tests give them.
 TARGETS = {
     "each neuron": lambda space: space.neurons,
@@ -91,6 +147,7 @@ SPACES = {
     },
     **HAND_BUILT,
 }
+ALL_SPACES = {**SPACES, **REPEATED}
 
 
 def widths(hidden=(1, 4), outer=(1, 3), depth=(0, 3)):
@@ -127,9 +184,28 @@ def randomised(layer, seed=0):
 
 def group_elements(*spaces):
     """Every element of the group of a space, or of two that share axes, as orders in tuples."""
-    sizes = {axis: space.sizes[axis] for space in spaces for axis in space.hidden}
-    orders = [tuple(permutations(range(size))) for size in sizes.values()]
-    return [dict(zip(sizes, choice, strict=True)) for choice in product(*orders)]
+    parents = {axis: parent for space in spaces for axis, parent in space.parents.items()}
+    sizes = {axis: n for space in spaces for axis, n in space.sizes.items()}
+    hidden = list(dict.fromkeys(axis for space in spaces for axis in space.hidden))
+
+    def orders(axis, above):
+        if above:  # one for each entry of the outermost axis that it is nested in
+            return tuple(product(orders(axis, above[1:]), repeat=sizes[above[0]]))
+        return tuple(permutations(range(sizes[axis])))
+
+    choices = [orders(axis, lineage(parents, axis)[:-1]) for axis in hidden]
+    return [dict(zip(hidden, choice, strict=True)) for choice in product(*choices)]
+
+
+def lineage(parents, axis):
+    """The axes that an axis is nested in, the outermost first, and itself."""
+    return (*lineage(parents, parents[axis]), axis) if axis in parents else (axis,)
+
+
+def owner(space, axes, position):
+    """Position of the parent of the axis at a position: the nearest before it."""
+    parent = space.parents.get(axes[position])
+    return max((i for i in range(position) if axes[i] == parent), default=None)
 
 
 def moved(space, g):
@@ -140,16 +216,39 @@ def moved(space, g):
         for index in product(*(range(space.sizes[axis]) for axis in axes))
     ]
     number = {place: i for i, place in enumerate(places)}
+
+    def before(axes, index, position):
+        if axes[position] not in g:
+            return index[position]
+        order, above = g[axes[position]], owner(space, axes, position)
+        within = []
+        while above is not None:
+            within, above = [index[above], *within], owner(space, axes, above)
+        for i in (*within, index[position]):
+            order = order[i]
+        return int(order)
+
     return [
-        number[
-            name,
-            tuple(
-                int(g[axis][i]) if axis in g else i
-                for axis, i in zip(space.axes[name], index, strict=True)
-            ),
-        ]
+        number[name, tuple(before(axes, index, k) for k in range(len(index)))]
         for name, index in places
+        for axes in [space.axes[name]]
     ]
+
+
+def partitions(space, axes):
+    """Every partition of positions of axes such that tied ones are of one axis and one parent."""
+    found = [[]]
+    for i in sorted(range(len(axes)), key=lambda i: len(lineage(space.parents, axes[i]))):
+        longer = []
+        for ties in found:
+            of = {k: tie for tie in ties for k in tie}
+            for tie in ties:
+                mine, theirs = (owner(space, axes, k) for k in (i, min(tie)))
+                if axes[i] == axes[min(tie)] and of.get(mine) == of.get(theirs):
+                    longer.append([t for t in ties if t != tie] + [tie | {i}])
+            longer.append([*ties, frozenset({i})])
+        found = longer
+    return {frozenset(ties) for ties in found}
 
 
 def traces(space, elements=None):
@@ -169,13 +268,12 @@ def rank_of_maps(layer, networks=None, seed=0):
 
     Outputs on random networks: the rank cannot exceed that of the maps themselves, so that where it
     reaches the number of weights the maps are independent. With as many ``networks`` as one has
-    weights, it is the rank of the maps. By default there are a few more than there are averages
-    over whole orbits: each network shows how a layer mixes one set of them.
+    weights, it is the rank of the maps. By default there are a few more than the widest matrix has
+    columns: each network shows how a layer mixes one set of averages.
     """
     matrices = {name: p for name, p in layer.named_parameters() if p.ndim == 2}
     count = sum(p.numel() for p in matrices.values())
-    per_orbit = layer.in_channels * sum(map(layer.space.fixed_size, layer.space.names))
-    networks = networks or per_orbit + 2
+    networks = networks or max(p.shape[1] for p in matrices.values()) + 2
     features = random_features(layer.space, networks, layer.in_channels, rng(seed))
     sizes = [p.numel() for p in matrices.values()]
     one_each = torch.eye(count, dtype=torch.float64).split(sizes, 1)

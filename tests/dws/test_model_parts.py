@@ -2,20 +2,19 @@
 
 import pytest
 import torch
-from equivariance import SPACES, assert_same, random_features, randomised, rng
+from equivariance import ALL_SPACES, assert_same, random_features, randomised, rng
 from models import OPTIONS, POOLS, SPACE, flat, kinds, model, uneven_weights
 from torch import nn
 
 from dws import DWSNet, EquivariantLinear, WeightSpace
-from dws.pooling import Pooled
+from dws.pooling import Packed
 from dws.stack import EquivariantBlock
 
 
 def blocked(x, linear, **options):
     """Features through a block around this layer."""
     block = EquivariantBlock(linear, **options).double()
-    pooled = Pooled.of(SPACE, x, linear.pooling)
-    return block(pooled, linear.pooling).features(linear.out_channels)
+    return block(Packed.of(SPACE, x)).features(linear.out_channels)
 
 
 def linear_layer(c_in=4, c_out=4):
@@ -23,7 +22,7 @@ def linear_layer(c_in=4, c_out=4):
     return EquivariantLinear(SPACE, c_in, c_out).double()
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("space", ALL_SPACES.values(), ids=ALL_SPACES)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_model_is_its_layers_one_after_the_other(pool, space):
     """Each from features to features, which is what the summaries made ahead must not change."""

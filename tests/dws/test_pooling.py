@@ -6,8 +6,8 @@ from math import exp, sqrt
 import pytest
 import torch
 from equivariance import (
+    ALL_SPACES,
     PROPERTY,
-    SPACES,
     assert_equivariant,
     assert_same,
     random_features,
@@ -23,7 +23,7 @@ from dws import EquivariantLinear, InvariantLinear, SetAttention, WeightSpace
 SPACE = WeightSpace.mlp([2, 4, 3, 1])
 
 kinds = pytest.mark.parametrize("kind", [EquivariantLinear, InvariantLinear])
-spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+spaces = pytest.mark.parametrize("space", ALL_SPACES.values(), ids=ALL_SPACES)
 
 
 def started(kind, space, pool, seed=3, **options):
@@ -110,7 +110,7 @@ def test_with_attention_each_entry_changes_each_output(options, name):
 
 
 def test_every_score_of_attention_is_learned():
-    for space in SPACES.values():
+    for space in ALL_SPACES.values():
         if any(1 in shape for shape in space.shapes.values()):
             continue  # the weights of a lone neuron are 1 whatever its score
         layer = drawn(EquivariantLinear, space, "attention")

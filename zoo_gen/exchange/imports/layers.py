@@ -8,8 +8,8 @@ into the order of ``torch.nn.utils.parameters_to_vector``: per layer the weight 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -23,6 +23,8 @@ from dws import WeightSpace
 Style = Literal["torch", "keras"]
 Shape = tuple[int, ...]
 CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+MOST_ORDERS = 3  # that an error lists
+MOST_STEPS = 20_000  # of a search; beyond it the orders found so far are all
 LEAVES = {"torch": {"weight": "W", "bias": "b"}, "keras": {"kernel": "W", "bias": "b"}}
 
 
@@ -95,31 +97,154 @@ def is_weight(name: str, style: Style = "torch") -> bool:
 
 
 def layout_of(
-    tensors: Sequence[tuple[str, Shape]], style: Style = "torch", by_name: bool = False
+    tensors: Sequence[tuple[str, Shape]],
+    style: Style = "torch",
+    by_name: bool = False,
+    order: Sequence[str] | None = None,
 ) -> Layout:
     """The architecture that these tensors are.
 
-    Layers are taken in the order in which they come, or, if they do not chain so, in that of their
-    names with numbers read as numbers.
+    All orders in which the layers chain are searched. If there is one, it is taken. Of several, the
+    one in which the file has them; where a file keeps no order (`by_name`) or its order does not
+    chain, the one that the numbers in the names leave, as ``layers.2`` comes before ``layers.10``.
 
     Args:
         tensors: name and shape of each weight and bias; names end in ``weight`` or ``bias``
             (``kernel`` for Keras and Flax), after ``.`` or ``/``.
         style: ``"torch"``, or ``"keras"``: kernels ``(*kernel, in, out)``.
-        by_name: whether the order of names is tried first, since a file keeps no other.
+        by_name: whether the order of `tensors` means nothing, since the file keeps none.
+        order: names of all layers from input to output, without ``.weight``; decides.
 
     Raises:
-        ValueError: no layers, a bias alone, or layers that do not chain.
+        ValueError: no layers, a bias alone, layers that do not chain, or that chain in several
+            orders of which nothing says which is meant.
     """
     layers = _layers(tensors, style)
-    given, natural = list(layers), sorted(layers, key=_natural)
-    first, second = (natural, given) if by_name else (given, natural)
-    try:
-        return _chained([layers[name] for name in first], style)
-    except ValueError as error:
-        with suppress(ValueError):
-            return _chained([layers[name] for name in second], style)
-        raise error
+    if order is not None:
+        return _chained(_named(layers, order), style)
+    given = list(layers)
+    found = chain_orders(layers, style)
+    if len(found) > 1:
+        if not by_name and _chains([layers[name] for name in given], style):
+            found = [given]
+        else:
+            found = chain_orders(layers, style, _numbered_before(given)) or found
+    if len(found) > 1:
+        raise ValueError(_ambiguous(layers, found, style))
+    # where nothing chains, the attempt says at which layers
+    first = found[0] if found else sorted(layers, key=_natural) if by_name else given
+    return _chained([layers[name] for name in first], style)
+
+
+def chain_orders(
+    layers: Mapping[str, _Layer], style: Style, before: Mapping[str, set[str]] | None = None
+) -> list[list[str]]:
+    """The first few orders in which all layers chain, each output being the next one's input.
+
+    Args:
+        layers: prefix of the names -> layer.
+        style: of their shapes.
+        before: layer -> those that must come earlier.
+    """
+    orders: list[list[str]] = []
+    path: list[str] = []
+    plain = {name: _turned(layer.weight[1], (), style)[0] for name, layer in layers.items()}
+    steps = 0
+
+    def extend(shape: Shape) -> None:
+        nonlocal steps
+        if len(path) == len(layers):
+            orders.append(list(path))
+        for name, layer in layers.items():
+            if len(orders) > MOST_ORDERS or steps > MOST_STEPS:
+                return
+            if name in path or (before and not before[name] <= set(path)):
+                continue
+            turned = _turned(layer.weight[1], shape, style)[0]
+            if not shape or _follows(shape, turned):
+                steps += 1
+                path.append(name)
+                if _completes(turned, [plain[n] for n in layers if n not in path]):
+                    extend(turned)
+                path.pop()
+
+    extend(())
+    return orders
+
+
+def _follows(before: Shape, after: Shape) -> bool:
+    """Whether a layer of weight ``(out, in, *kernel)`` can come directly after another one."""
+    if len(after) == 2 and len(before) > 2:  # flattened images: a multiple of the channels
+        return after[1] % before[0] == 0
+    return len(after) == len(before) and after[1] == before[0]
+
+
+def _completes(shape: Shape, rest: list[Shape]) -> bool:
+    """Whether the rest may still follow: without this, a search among equal widths has no end.
+
+    Read as edges from input to output width, the layers that follow must be a path over all edges
+    (Euler): every width is left as often as it is entered, but for the first and the last.
+    """
+    kernels = [x for x in rest if len(x) > 2]
+    if len(shape) > 2 and not kernels:
+        return True  # a flattened image has any multiple of its channels
+    if len(shape) == 2 and kernels:
+        return False
+    edges = kernels or rest
+    surplus = Counter(x[1] for x in edges)
+    surplus.subtract(x[0] for x in edges)
+    uneven = {width: n for width, n in surplus.items() if n}
+    if uneven and (uneven.pop(shape[0], 0), sorted(uneven.values())) != (1, [-1]):
+        return False
+    reached, size = {shape[0]}, 0
+    while size < len(reached):
+        size = len(reached)
+        reached |= {x[0] for x in edges if x[1] in reached}
+    return all(x[1] in reached for x in edges)
+
+
+def _chains(layers: list[_Layer], style: Style) -> bool:
+    """Whether layers chain in this order."""
+    return bool(chain_orders({str(k): x for k, x in enumerate(layers)}, style, _in_turn(layers)))
+
+
+def _in_turn(layers: list[_Layer]) -> dict[str, set[str]]:
+    return {str(k): {str(j) for j in range(k)} for k in range(len(layers))}
+
+
+def _numbered_before(names: list[str]) -> dict[str, set[str]]:
+    """Layer -> the layers that have a lower number where their names first differ."""
+    parts = {name: _natural(name) for name in names}
+
+    def lower(a: str, b: str) -> bool:
+        pair = next(((x, y) for x, y in zip(parts[a], parts[b], strict=False) if x != y), None)
+        return pair is not None and pair[0][0] == pair[1][0] == 0 and pair[0] < pair[1]
+
+    return {b: {a for a in names if lower(a, b)} for b in names}
+
+
+def _named(layers: Mapping[str, _Layer], order: Sequence[str]) -> list[_Layer]:
+    """The layers in an order that a person gives."""
+    by_name = {name.rstrip("./"): layer for name, layer in layers.items()}
+    if sorted(order) != sorted(by_name):
+        raise ValueError(
+            f"--order names the layers {', '.join(order)}; expected each of "
+            f"{', '.join(by_name)} once"
+        )
+    return [by_name[name] for name in order]
+
+
+def _ambiguous(layers: Mapping[str, _Layer], found: list[list[str]], style: Style) -> str:
+    described = [
+        f"{','.join(name.rstrip('./') for name in order)} "
+        f"({_chained([layers[name] for name in order], style)})"
+        for order in found[:MOST_ORDERS]
+    ]
+    more = " or others" if len(found) > MOST_ORDERS else ""
+    return (
+        f"its layers chain in several orders: {' or '.join(described)}{more}; the file does not "
+        f"say which one: give it by --order, for example --order {described[0].split(' ')[0]}"
+    )
 
 
 def _chained(layers: list[_Layer], style: Style) -> Layout:
