@@ -147,8 +147,9 @@ def _raise_failure_of(ref: Any) -> None:
         raise
     except ray.exceptions.RayError as error:
         raise EngineError(
-            f"a training process died {MAX_FAILURES + 1} times ({type(error).__name__}), often for "
-            "want of memory; use fewer --workers; the same command continues where it stopped"
+            f"a training process died ({type(error).__name__}) more often than it is restarted, "
+            "often for want of memory; use fewer --workers; the same command continues where it "
+            "stopped"
         ) from error
 
 

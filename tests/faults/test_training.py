@@ -155,13 +155,8 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def checkpointed(one: Training_) -> bool:
-    """Whether Ray Train has reported a checkpoint."""
-    store = Store(one.root)
-    return any(
-        name.startswith("checkpoint_")
-        for lane in store.names("checkpoints")
-        for name in store.names(f"checkpoints/{lane}")
-    )
+    """Whether its state has been saved."""
+    return f"{one.job.hash8}.pt" in Store(one.root).names("checkpoints")
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -198,6 +193,24 @@ def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -
     again = next_step(one.traces, killed + 1)
     made = told(one, steps(one.traces) // 2)
     tell("SIGKILL of one of two Ray Train workers", made, killed, again, LOST)
+
+
+def test_a_killed_worker(training: Train, undisturbed: Any, tell: Tell) -> None:
+    one = training()
+    process = one.start()
+    until(lambda: steps(one.traces) >= HOLD and checkpointed(one), "half of the steps")
+    (worker,) = (int(trace.name) for trace in one.traces.iterdir())
+    os.kill(worker, signal.SIGKILL)
+    one.go()
+    killed, before = time.time(), steps(one.traces)
+    one.ends(process)
+    assert steps(one.traces) - before < STEPS  # it went on, not from the start
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+    assert not Store(one.root).names("checkpoints")
+    again = next_step(one.traces, killed)
+    made = told(one, steps(one.traces))
+    tell("SIGKILL of the worker of a training", made, killed, again, LOST)
 
 
 def test_a_killed_command_without_ray(training: Train, undisturbed: Any, tell: Tell) -> None:

@@ -18,6 +18,7 @@ DOORS = {
     "ray": {
         "zoo_gen/make/ray_engine.py",
         "training/search/schedulers.py",
+        "training/ray_engine.py",
         "training/ray_train.py",
         "training/search/ray_trial.py",
         "training/search/ray_tune.py",
