@@ -71,11 +71,10 @@ def place(root: Store, tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="module")
 def shared(ray_session: int, place: Place, job: Any) -> tuple[list[TrainingJob], list[Any]]:
     """Jobs that two workers trained, each batch shared, and the epochs that were reported."""
-    one = [
-        job(seed=11, permutation=True),
-        job(kind="dwsnet", seed=11),
-        place.watched(job(epochs=2)),
-    ]
+    seen = place.store.local("seen")
+    seen.mkdir()
+    watch = replace(job(epochs=2), network=watched(str(seen)), model="watched")
+    one = [job(seed=11, permutation=True), job(kind="dwsnet", seed=11), watch]
     epochs: list[Any] = []
     train_on_ray(
         place.store,
