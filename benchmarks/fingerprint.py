@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from zoo_gen import Fit, Idx, Signals
-from zoo_gen.make.fit import Fitted, fit_networks, render
+from zoo_gen.make.fit import Fitted, fit_networks
 
 PUBLISHED = Fit((2, 32, 32, 1), init="paper", target_loss=1e-4)
 RECIPES = {
@@ -52,7 +52,9 @@ def pictures(fit: Fit, fitted: Fitted, signals: Signals, folder: Path) -> None:
     ax.legend()
     figure.savefig(folder / "mnist-psnr.png", dpi=110)
     rows = np.argsort(fitted.psnr.numpy())[:: max(1, len(fitted.psnr) // 10)][:10]
-    drawn = render(fit, fitted.theta[rows.copy()], signals.coordinates).numpy()[..., 0]
+    drawn = fit.forward_pass.render(
+        fit.space, fitted.theta[rows.copy()], signals.coordinates
+    ).numpy()[..., 0]
     target = signals.targets(rows)[..., 0]
     figure, axes = plt.subplots(3, len(rows), figsize=(len(rows), 3.4), layout="constrained")
     sheets = (target, drawn, 0.5 + 2 * (drawn - target))

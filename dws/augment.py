@@ -42,6 +42,8 @@ def add_noise(
     for name, w in x.items():
         sigma = w.flatten(1).std(1, correction=0).reshape(-1, *[1] * (w.ndim - 1))
         noisy[name] = w + std * sigma * noise[name]
+        if space.kinds.get(name) == "variance":  # a negative one has no root
+            noisy[name] = noisy[name].abs()
     return space.flatten(noisy)
 
 

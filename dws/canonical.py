@@ -11,8 +11,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from dws.neurons import Layer, Symmetry, holding, parity
 from dws.space import WeightSpace
-from dws.symmetries import Layer, half_period_of, layers, parity, split_weights
+from dws.symmetries import half_period_of, split_weights
 
 CanonicalKind = Literal["sine", "relu"]
 
@@ -36,13 +37,13 @@ def canonical_sine(space: WeightSpace, theta: Tensor, w0: float = 30.0) -> Tenso
     """
     half_period = half_period_of(w0)
     x = split_weights(space, theta)
-    for layer in _upward(space):
+    for layer in _upward(space, "signs", "phases", w0=w0):
         b = x[layer.bias].squeeze(-1)
         k = torch.round(b / half_period)
         b = b - k * half_period
         total = torch.zeros_like(b)
         for name in layer.weights:
-            total = total + x[name].flatten(2).sum(2)
+            total = total + layer.rows(x, name).sum(-1)
         sign = torch.where(torch.where(b == 0, total, b) < 0, -1.0, 1.0).to(theta.dtype)
         x = layer.scaled(x, sign, sign * parity(k))
         x[layer.bias] = b.abs().unsqueeze(-1)
@@ -53,9 +54,9 @@ def canonical_relu(space: WeightSpace, theta: Tensor) -> Tensor:
     """The same ReLU networks with what comes in to every hidden neuron of Euclidean norm 1.
 
     Layer after layer from the input upward, a neuron's incoming weights and bias are divided by
-    their norm, and what goes out is multiplied by it. A neuron that nothing comes in to (norm 0,
-    always off) is left as it is. Weights that differ by `rescale` have one canonical form, save
-    what goes out of such a neuron; it commutes with permutations.
+    their norm, and what goes out is multiplied by it. A neuron that next to nothing comes in to
+    (norm 0, or below 2e-19 in float32) is left as it is. Weights that differ by `rescale` have one
+    canonical form, save what goes out of such a neuron; it commutes with permutations.
 
     Args:
         space: of the weights; no hidden axis has more than one weight tensor coming in.
@@ -65,10 +66,11 @@ def canonical_relu(space: WeightSpace, theta: Tensor) -> Tensor:
         ValueError: another space.
     """
     x = split_weights(space, theta)
-    for layer in _upward(space):
-        rows = torch.cat([x[name].flatten(2) for name in layer.incoming], dim=2)
-        norm = rows.norm(dim=2)
-        norm = torch.where(norm > 0, norm, torch.ones_like(norm))
+    for layer in _upward(space, "scales"):
+        norm = layer.rows(x).norm(dim=-1)
+        # zero, or so small that its square underflows: always off
+        least = 4 / torch.finfo(norm.dtype).max ** 0.5
+        norm = torch.where(norm > least, norm, torch.ones_like(norm))
         x = layer.scaled(x, 1 / norm, norm)
     return space.flatten(x)
 
@@ -99,9 +101,10 @@ class Canonical(nn.Module):
         return canonical_relu(self.space, theta)
 
 
-def _upward(space: WeightSpace) -> list[Layer]:
-    """The layers, each after those that its weights come from."""
-    waiting = list(layers(space))
+def _upward(space: WeightSpace, *symmetries: Symmetry, w0: float | None = None) -> list[Layer]:
+    """The layers that have these symmetries, each after those that its weights come from."""
+    first, *others = (holding(space, name, w0) for name in symmetries)
+    waiting = [layer for layer in first if all(layer in other for other in others)]
     ordered: list[Layer] = []
     while waiting:
         later = {name for layer in waiting for name in layer.outgoing}

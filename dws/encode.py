@@ -166,6 +166,7 @@ class ProbeFeatures(nn.Module):
         probes: number of points.
         activation: of the networks, as in :func:`dws.forward`.
         w0: frequency of ``"sine"``.
+        scaled_bias: whether w0 multiplies its bias too.
 
     Raises:
         ValueError: a space that is not an MLP's, an unknown activation, no probe.
@@ -174,12 +175,17 @@ class ProbeFeatures(nn.Module):
     """
 
     def __init__(
-        self, space: WeightSpace, probes: int, activation: str = "sine", w0: float = 30.0
+        self,
+        space: WeightSpace,
+        probes: int,
+        activation: str = "sine",
+        w0: float = 30.0,
+        scaled_bias: bool = True,
     ) -> None:
         super().__init__()
         check_counts(probes=probes)
         hidden_activation(activation, w0)
-        self.space, self.activation, self.w0 = space, activation, w0
+        self.space, self.activation, self.w0, self.scaled_bias = space, activation, w0, scaled_bias
         self.points = nn.Parameter(2 * torch.rand(probes, space.widths[0]) - 1)
         answers = {f"p{k}": (f"n{k}", "probe") for k in range(1, len(space.widths))}
         self.answers = tuple(answers)
@@ -192,7 +198,8 @@ class ProbeFeatures(nn.Module):
         wide = torch.promote_types(theta.dtype, torch.float32)
         with torch.autocast(theta.device.type, enabled=False):
             points = self.points.to(wide).unsqueeze(0)
-            layers = responses(self.space, theta.to(wide), points, self.activation, self.w0)
+            how = (self.activation, self.w0, self.scaled_bias)
+            layers = responses(self.space, theta.to(wide), points, *how)
             return {
                 name: h.transpose(1, 2).unsqueeze(-1).to(theta.dtype)
                 for name, h in zip(self.answers, layers, strict=True)

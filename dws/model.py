@@ -49,6 +49,7 @@ class DWSNet(nn.Module):
         probes: points of :class:`dws.ProbeFeatures`, 0 for none; needs an MLP's plain weights.
         probe_activation: of the networks that come in, as in :func:`dws.forward`.
         probe_w0: frequency of its ``"sine"``.
+        probe_scaled_bias: whether that multiplies its bias too, as in :func:`dws.forward`.
         permute: fixed axes that become permutable, each with ``position_channels`` of
             :class:`dws.PositionalEncoding`.
         position_channels: see ``permute``.
@@ -86,6 +87,7 @@ class DWSNet(nn.Module):
         probes: int = 0,
         probe_activation: str = "sine",
         probe_w0: float = 30.0,
+        probe_scaled_bias: bool = True,
         permute: tuple[str, ...] = (),
         position_channels: int = 4,
         project: Mapping[str, int] | None = None,
@@ -113,7 +115,8 @@ class DWSNet(nn.Module):
             inner = projection.target
         self.seen, self.probe = inner, None
         if probes:
-            self.probe = ProbeFeatures(space, probes, probe_activation, probe_w0)
+            how = (probe_activation, probe_w0, probe_scaled_bias)
+            self.probe = ProbeFeatures(space, probes, *how)
             self.seen = self._with_answers(inner, self.probe)
         self.encodings, channels = nn.ModuleList(), in_channels
         if fourier:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dws.describe import describe
 from dws.layout import Box, box_view, order_of
 from dws.roles import KINDS, ROLES, chain_kinds, default_roles
 
@@ -26,11 +27,13 @@ class Origin:
     Attributes:
         module: a copy of the module in evaluation mode, for `dws.forward`; its own weights do not
             matter. None where the space was read from a description.
+        inputs: the examples that it was traced with.
         buffers: dotted names of the buffers that follow the parameters in the flat vector.
         reasons: fixed axis -> why it cannot be permuted.
     """
 
     module: nn.Module | None
+    inputs: tuple[Any, ...] = ()
     buffers: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -183,29 +186,44 @@ class WeightSpace:
         return cls(axes, sizes, tuple(f"n{k}" for k in range(1, len(widths) - 1)))
 
     @classmethod
-    def from_module(cls, module: nn.Module) -> WeightSpace:
-        """The space of an ``nn.Sequential`` of linear layers, convolutions and what has no weights.
+    def from_module(cls, module: nn.Module, *inputs: Any) -> WeightSpace:
+        """The space of any module that can be traced; of an ``nn.Sequential`` without tracing.
+
+        With example inputs the module is traced in evaluation mode, and the axes that its
+        operations bring together are joined (`dws.derive`). What touches inputs or outputs is
+        fixed, and so is what an operation without a rule touches, with one warning that names it.
+        The result is checked on the module: random permutations of every hidden axis, in float64,
+        must keep its outputs. :meth:`describe` shows the axes, and why some are fixed.
 
         Args:
-            module: for example ``nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))``, or
-                ``Conv2d`` layers, then ``nn.Flatten`` or a global pool, then ``Linear`` layers;
-                with or without biases; nested ``Sequential`` are read through. Layers of your own
-                without parameters are taken to act on each neuron or channel alone.
+            module: any module; without inputs an ``nn.Sequential`` of linear layers, ``Conv1d`` to
+                ``Conv3d``, then ``nn.Flatten`` or a global pool, and layers without parameters,
+                which are taken to act on each neuron or channel alone.
+            inputs: examples of what its ``forward`` takes, for example ``torch.zeros(1, 3, 32,
+                32)``.
 
         Returns:
-            The space whose vectors are ``parameters_to_vector(module.parameters())``. A linear
-            layer has axes ``(n_m, n_{m-1})``. A convolution has a third, fixed one, ``taps_m``: the
-            entries of its kernel, row by row. The linear layer that follows a flattened image of
-            several pixels has ``places_m``: the pixels, row by row.
+            The space whose vectors are ``parameters_to_vector(module.parameters())``, then the
+            buffers that a permutation moves (running statistics). The tensors of a chain of layers
+            are ``W1, b1, W2, ...``: a linear layer has axes ``(n_m, n_{m-1})``; a convolution has a
+            third, fixed one, ``taps_m``: the entries of its kernel, row by row; the linear layer
+            that follows a flattened image of several pixels has ``places_m``: the pixels, row by
+            row. All others are named after their parameters. A parameter whose dimension is a
+            product of axes has them one after the other; one whose dimension is a concatenation is
+            several tensors.
 
         Raises:
-            ValueError: another layer with parameters, a layer that mixes neurons, a grouped
-                convolution, widths that do not chain, parameters that layers share, or no linear
-                layer or convolution at all.
+            ValueError: a module without parameters, one that cannot be traced, or one whose outputs
+                change (names axis, tensor and operation). Without inputs: a layer with other
+                parameters, one that mixes neurons, a grouped convolution, widths that do not chain,
+                or shared parameters.
         """
+        from dws.derive import derive
         from dws.modules import read_axes
 
-        return cls(*read_axes(module))
+        if not inputs:
+            return cls(*read_axes(module))
+        return derive(module, inputs)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -232,6 +250,11 @@ class WeightSpace:
         if self._widths is None:
             raise ValueError(f"{self} is not the space of an MLP")
         return self._widths
+
+    @property
+    def is_mlp(self) -> bool:
+        """Whether the space is that of an MLP."""
+        return self._widths is not None
 
     @property
     def neurons(self) -> WeightSpace:
@@ -397,7 +420,7 @@ class WeightSpace:
         """The inverse of :meth:`to_dict`, without the module that the space was derived from."""
         origin = None
         if "buffers" in data:
-            origin = Origin(None, tuple(data["buffers"]), data.get("reasons", {}))
+            origin = Origin(None, (), tuple(data["buffers"]), data.get("reasons", {}))
         return cls(
             # the order of tensors counts, and sorted JSON does not keep it in a table
             {name: tuple(data["axes"][name]) for name in data["names"]},
@@ -426,9 +449,16 @@ class WeightSpace:
                     f"tensor {name} is of {got[0]} networks, {self.names[0]} of {m}; expected one m"
                 )
 
+    def describe(self) -> str:
+        """A table of the axes, the group, and why some axes are fixed; :mod:`dws.describe`."""
+        return describe(self)
+
     def __str__(self) -> str:
         if self._widths is None:
-            return f"the space of {', '.join(self.names)}"
+            if self.origin and self.origin.module is not None:
+                return f"the space of a {type(self.origin.module).__name__}"
+            more = f", ... ({len(self.names)} tensors)" if len(self.names) > 12 else ""
+            return f"the space of {', '.join(self.names[:12])}{more}"
         biases = "" if "b1" in self.axes else " without biases"
         return "the MLP " + "-".join(str(d) for d in self._widths) + biases
 

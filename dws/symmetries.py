@@ -1,30 +1,35 @@
 """Symmetries of weights, drawn at random: new weights of the same function.
 
-A tensor's first axis is the output axis of its layer. It comes *in* to the hidden axis that it
-begins with and goes *out* of the other hidden axes that it has. Multiplying what comes in to a
-neuron by s multiplies its argument z; what that does to the neuron's value h goes into what goes
-out:
+A tensor that *writes* a hidden axis comes in to its neurons, one that *reads* it goes out (roles:
+`dws.roles`). Multiplying what comes in to a neuron by s multiplies its argument z; what that does
+to the neuron's value h goes into what goes out:
 
     sine, tanh    s = -1               h -> -h               (odd)
     sine          w0 b += k pi         h -> (-1)^k h         (half a period)
     ReLU          s > 0                h -> s h              (positively homogeneous)
 
+After a norm it is its scale and shift that come in: its own input it divides by its size, so that
+the weights before it and the running statistics stay.
+
 All functions take ``theta`` of shape ``[m, size]`` and give new weights of that shape, dtype and
-device. The function of each network stays as it is, up to rounding. Hidden axes that nothing comes
-in to, or nothing goes out of, are inputs or outputs: they are permuted, and else left alone.
-Canonical forms under the same symmetries: `dws.canonical`.
+device. The function of each network stays as it is, up to rounding. Which axes have such a symmetry
+depends on the activation. Of a space with its module each axis is tried on the module, and left
+alone where the outputs change; where none holds the function refuses. Of a space without one only
+weights and biases are changed, and the caller answers for the activation; tensors of any other kind
+are refused. Hidden axes that nothing comes in to, or nothing goes out of, are inputs or outputs:
+they are permuted, and else left alone. Canonical forms under the same symmetries: `dws.canonical`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dws.group import act, random_permutation
+from dws.neurons import holding
 from dws.space import Features, WeightSpace
 
 
@@ -49,20 +54,22 @@ def flip_signs(
     """Random hidden neurons negated, ``f(-z) = -f(z)``: for odd activations (sine, tanh).
 
     Args:
-        space: of the weights; no maximum may be taken between its layers.
+        space: of the weights; without its module, no maximum may be taken between its layers.
         theta: ``[m, size]``.
         generator: source of randomness.
         share: probability of each neuron to be negated.
 
     Raises:
-        ValueError: a share outside 0..1.
+        ValueError: a share outside 0..1, or a space of which it is not known to hold (names the
+            tensor and its kind).
 
     Source: Chen, Lu and Hecht-Nielsen 1993, the symmetries of tanh networks.
     """
     check_share(share)
     x = split_weights(space, theta)
-    for layer in layers(space):
-        sign = 1 - 2 * (draw(torch.rand, theta, layer.size, generator) < share).to(theta)
+    for layer in holding(space, "signs"):
+        drawn = layer.shaped(draw(torch.rand, theta, layer.count, generator))
+        sign = 1 - 2 * (drawn < share).to(theta)
         x = layer.scaled(x, sign, sign)
     return space.flatten(x)
 
@@ -95,11 +102,10 @@ def shift_phases(
         raise ValueError(f"bound: got {bound}, expected a whole number of half periods, 0 or more")
     half_period = half_period_of(w0)
     x = split_weights(space, theta)
-    for layer in layers(space):
-        uniform = draw(torch.rand, theta, layer.size, generator)
+    for layer in holding(space, "phases", w0):
+        uniform = layer.shaped(draw(torch.rand, theta, layer.count, generator))
         k = ((2 * bound + 1) * uniform).floor().to(theta) - bound
-        x = layer.scaled(x, None, parity(k))
-        x[layer.bias] = x[layer.bias] + (k * half_period).unsqueeze(-1)
+        x = layer.shifted(x, k, half_period)
     return space.flatten(x)
 
 
@@ -118,88 +124,20 @@ def rescale(
         std: standard deviation of the logarithm of the factors, 0 or more.
 
     Raises:
-        ValueError: a negative std.
+        ValueError: a negative std, or a space of which it is not known to hold (names the
+            tensor and its kind).
 
     Source: Neyshabur, Salakhutdinov and Srebro 2015 (arXiv 1506.02617).
     """
     check_std(std)
     x = split_weights(space, theta)
-    for layer in layers(space):
-        factor = (std * draw(torch.randn, theta, layer.size, generator)).exp().to(theta)
+    # so that neither a factor nor its inverse overflows
+    most = math.log(torch.finfo(theta.dtype).max) - 1
+    for layer in holding(space, "scales"):
+        normal = layer.shaped(draw(torch.randn, theta, layer.count, generator))
+        factor = (std * normal).clamp(-most, most).exp().to(theta)
         x = layer.scaled(x, factor, 1 / factor)
     return space.flatten(x)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The neurons of one hidden axis.
-
-    Attributes:
-        axis: its name.
-        size: number of neurons n.
-        incoming: name of each tensor that comes in -> its axes, this one first.
-        outgoing: name of each tensor that goes out -> its axes.
-    """
-
-    axis: str
-    size: int
-    incoming: dict[str, tuple[str, ...]]
-    outgoing: dict[str, tuple[str, ...]]
-
-    @property
-    def weights(self) -> list[str]:
-        """Names of the incoming tensors that have further axes: at most one.
-
-        Raises:
-            ValueError: there are more, as where a connection skips layers.
-        """
-        weights = [name for name, axes in self.incoming.items() if len(axes) > 1]
-        if len(weights) > 1:
-            raise ValueError(
-                f"axis {self.axis} is the output of {len(weights)} layers ({', '.join(weights)}), "
-                "as where a connection skips layers; its neurons have no such symmetry one by one"
-            )
-        return weights
-
-    @property
-    def bias(self) -> str:
-        """Name of the one bias of the one layer.
-
-        Raises:
-            ValueError: there are several layers, or not one bias.
-        """
-        biases = [name for name in self.incoming if name not in self.weights]
-        if len(biases) != 1:
-            raise ValueError(
-                f"axis {self.axis} has {len(biases)} biases, expected one: it holds the phase of "
-                "sine units"
-            )
-        return biases[0]
-
-    def scaled(self, x: Features, incoming: Tensor | None, outgoing: Tensor) -> Features:
-        """The features, with what comes in and goes out multiplied by ``[m, n]`` each."""
-        x = dict(x)
-        for tensors, factor in ((self.incoming, incoming), (self.outgoing, outgoing)):
-            if factor is not None:
-                for name, axes in tensors.items():
-                    shape = [1] * x[name].ndim
-                    shape[0], shape[1 + axes.index(self.axis)] = factor.shape
-                    x[name] = x[name] * factor.reshape(shape)
-        return x
-
-
-def layers(space: WeightSpace) -> tuple[Layer, ...]:
-    """The hidden axes that are neither input nor output, with what comes in and goes out."""
-    found = (
-        Layer(
-            axis,
-            space.sizes[axis],
-            {name: axes for name, axes in space.axes.items() if axes[0] == axis},
-            {name: axes for name, axes in space.axes.items() if axis in axes[1:]},
-        )
-        for axis in space.hidden
-    )
-    return tuple(layer for layer in found if layer.incoming and layer.outgoing)
 
 
 def split_weights(space: WeightSpace, theta: Tensor) -> Features:
@@ -211,11 +149,6 @@ def split_weights(space: WeightSpace, theta: Tensor) -> Features:
     if theta.ndim != 2:
         raise ValueError(f"expected weights [m, {space.size}], got {list(theta.shape)}")
     return space.split(theta)
-
-
-def parity(k: Tensor) -> Tensor:
-    """``(-1)^k`` of whole numbers."""
-    return 1 - 2 * torch.remainder(k, 2)
 
 
 def half_period_of(w0: float) -> float:

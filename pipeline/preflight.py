@@ -67,15 +67,15 @@ def check_models(config: Config, facts: ZooFacts) -> None:
     check_columns(config.task_or_default, facts, told=config.task is not None)
     config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
     data = TaskData.blank(
-        facts.space, config.task_or_default, facts.classes or 2, facts.w0, facts.activation
+        facts.space, config.task_or_default, facts.classes or 2, facts.forward_pass
     )
     for name, model in config.models.items():
         try:
             data.task.build(model.network, data)
             data.task.check_augmentation(model.training.augment)
-            model.training.augment.check(data.space, data.w0, data.activation)
+            model.training.augment.check(data.space, data.forward_pass)
             if model.training.prepare not in ("none", "align"):
-                canonical(data.space, data.w0, model.training.prepare, data.activation)
+                canonical(data.space, data.forward_pass, model.training.prepare)
         except ConfigError as error:
             raise ConfigError(f"models.{name}: {error}") from error
 

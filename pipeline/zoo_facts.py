@@ -9,9 +9,10 @@ import numpy as np
 
 from dws import WeightSpace
 from pipeline.views.inspect.places import find
-from zoo_gen import Classifier, ConfigError, Recipe, Signals, Store
+from zoo_gen import Classifier, ConfigError, ForwardPass, Recipe, Signals, Store
 from zoo_gen.make.classifiers.rows import RUN_STEPS
 from zoo_gen.recipe.classifier import HYPERPARAMETERS
+from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.zoo.shards import CONTRACT
 
 SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
@@ -48,8 +49,7 @@ class ZooFacts:
         views: networks per signal.
         space: of the networks.
         columns: what is known of each network.
-        w0: frequency of their sine units, None if they have none.
-        activation: of their hidden layers, None where it is not known or differs.
+        forward_pass: what they compute, as far as that is known.
         classes: one more than the greatest label, None where there are none or they are not known.
     """
 
@@ -61,8 +61,7 @@ class ZooFacts:
     views: int
     space: WeightSpace
     columns: tuple[str, ...]
-    w0: float | None = None
-    activation: str | None = None
+    forward_pass: ForwardPass = UNKNOWN
     classes: int | None = None
 
     @classmethod
@@ -76,8 +75,7 @@ class ZooFacts:
         columns = (*sorted(CONTRACT), *signals.columns)
         label = signals.columns.get("label")
         classes = None if label is None else int(np.max(label)) + 1
-        w0 = fit.w0 if fit.activation == "sine" else None
-        return cls(*told, columns, w0, fit.activation, classes)
+        return cls(*told, columns, fit.forward_pass, classes)
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:
@@ -89,9 +87,8 @@ class ZooFacts:
         zoo = find(store, path)
         # below the root by its folder, so that the root can move; elsewhere by where it lies
         folder = zoo.url.removeprefix(f"{store.root}/")
-        network, recipe = zoo.network, zoo.description["recipe"]
+        recipe = zoo.description["recipe"]
         columns = tuple(zoo.rows(0, 1).columns)
-        sine = network is not None and network.activation == "sine"
         return cls(
             folder,
             str(recipe["name"]),
@@ -101,8 +98,7 @@ class ZooFacts:
             int(recipe["zoo"].get("views", 1)),
             zoo.space,
             columns,
-            network.w0 if network is not None and sine else None,
-            network.activation if network is not None else None,
+            zoo.forward_pass,
         )
 
 

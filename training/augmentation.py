@@ -18,7 +18,8 @@ from dws.align import align
 from dws.augment import add_noise, drop_quantile, drop_weights, mixup, rotate, translate, zoom
 from dws.symmetries import flip_signs, permute, rescale, shift_phases
 from training.checks import check_share
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 KEPT = {
     "sign_flips": ("sine", "tanh"),
@@ -91,23 +92,21 @@ class Augmentation:
         if self.align_mixup and not self.mixup:
             raise ConfigError("align_mixup: got true without mixup, expected mixup above 0")
 
-    def check(
-        self, space: WeightSpace, w0: float | None = None, activation: str | None = None
-    ) -> None:
+    def check(self, space: WeightSpace, forward_pass: ForwardPass = UNKNOWN) -> None:
         """Try it on two networks of zeros, so that an impossible one fails before training.
 
         Args:
             space: of the networks.
-            w0: of their sine units, if known.
-            activation: of their hidden layers, None where it is not known; sine if ``w0`` is.
+            forward_pass: what they compute.
 
         Raises:
             ConfigError: these networks cannot be augmented so.
         """
-        if self.phase_shifts and self.w0 is None and w0 is None:
+        own = forward_pass.activation
+        if self.phase_shifts and self.w0 is None and forward_pass.sine_w0 is None:
             raise ConfigError("augment.w0: got none, expected the frequency of the sine units")
         # a frequency given here means that the units are sines
-        known = "sine" if w0 or (self.w0 and activation is None) else activation
+        known = "sine" if self.w0 and own is None else own
         for key, kept in KEPT.items():
             if (value := getattr(self, key)) and known not in kept:
                 raise ConfigError(
@@ -116,7 +115,7 @@ class Augmentation:
                 )
         theta, target = torch.zeros(2, space.size), torch.zeros(2, dtype=torch.int64)
         try:
-            self.apply(space, theta, target, 1, torch.Generator(), w0)
+            self.apply(space, theta, target, 1, torch.Generator(), forward_pass)
         except ValueError as error:
             raise ConfigError(f"augment: {error}") from error
 
@@ -127,7 +126,7 @@ class Augmentation:
         target: Tensor,
         classes: int,
         source: torch.Generator,
-        w0: float | None = None,
+        forward_pass: ForwardPass = UNKNOWN,
     ) -> tuple[Tensor, Tensor]:
         """Augment a batch.
 
@@ -137,14 +136,14 @@ class Augmentation:
             target: int64 ``[m]``, classes, or float ``[m, k]``, numbers.
             classes: number of classes, where there are any.
             source: of all randomness.
-            w0: of the networks' sine units, where the settings leave it open.
+            forward_pass: what the networks compute.
 
         Returns:
             New weights ``[m, size]``, and targets: as they were, or mixed as the weights are, of
             classes the probabilities ``[m, classes]``; ``torch.nn.functional.cross_entropy`` takes
             both.
         """
-        theta = self._same_functions(space, theta, source, w0)
+        theta = self._same_functions(space, theta, source, forward_pass)
         theta = self._other_inputs(space, theta, source)
         if self.weight_dropout:
             theta = drop_weights(space, theta, self.weight_dropout, source)
@@ -159,15 +158,19 @@ class Augmentation:
         return theta, target
 
     def _same_functions(
-        self, space: WeightSpace, theta: Tensor, source: torch.Generator, w0: float | None
+        self,
+        space: WeightSpace,
+        theta: Tensor,
+        source: torch.Generator,
+        forward_pass: ForwardPass,
     ) -> Tensor:
         if self.permutation:
             theta = permute(space, theta, source)
         if self.sign_flips:
             theta = flip_signs(space, theta, source)
         if self.phase_shifts:
-            frequency = self.w0 or w0
-            assert frequency is not None  # `check` made sure
+            frequency = self.w0 or forward_pass.bias_w0
+            assert frequency is not None  # as `check` makes sure
             theta = shift_phases(space, theta, frequency, source, self.phase_shifts)
         if self.rescaling:
             theta = rescale(space, theta, source, self.rescaling)

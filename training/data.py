@@ -15,7 +15,8 @@ from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
 from training.augmentation import describe_units
-from zoo_gen import ConfigError, TrainingError, ZooReader
+from zoo_gen import ConfigError, ForwardPass, TrainingError, ZooReader
+from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
 from zoo_gen.zoo.shards import Columns
@@ -34,8 +35,7 @@ class WeightData:
         member: int64 ``[n]``, index in the zoo.
         rows: split -> int64 indices into the above.
         left_out: networks that diverged while they were fitted.
-        w0: frequency of the networks' sine units, None if they have none.
-        activation: of their hidden layers, None where that is not known.
+        forward_pass: what the networks compute, as far as that is known.
         reference: ``[size]``, what the weights are aligned to; None where they are not.
         form: the layer that brought the weights to their canonical form; None where there is none.
     """
@@ -45,8 +45,7 @@ class WeightData:
     member: Tensor
     rows: dict[str, Tensor]
     left_out: int = 0
-    w0: float | None = None
-    activation: str | None = None
+    forward_pass: ForwardPass = UNKNOWN
     reference: Tensor | None = None
     form: Canonical | None = None
 
@@ -106,8 +105,7 @@ def read_zoo(zoo: ZooReader, needed: tuple[str, ...]) -> tuple[WeightData, Colum
         member=torch.from_numpy(columns["member"]),
         rows=rows,
         left_out=left_out,
-        w0=zoo.network.w0 if zoo.network and zoo.network.activation == "sine" else None,
-        activation=zoo.network.activation if zoo.network else None,
+        forward_pass=zoo.forward_pass,
     )
     return data, columns
 
@@ -188,33 +186,29 @@ def prepare(data: Data, kind: Preparation) -> Data:
         reference = align(data.space, data.theta[data.rows["train"]]).mean(0)
         aligned = align(data.space, data.theta, reference=reference)
         return replace(data, theta=aligned, reference=reference)
-    layer = canonical(data.space, data.w0, kind, data.activation)
+    layer = canonical(data.space, data.forward_pass, kind)
     theta = torch.empty_like(data.theta)
     for new, old in zip(theta.split(AT_ONCE), data.theta.split(AT_ONCE), strict=True):
         new.copy_(layer(old))
     return replace(data, theta=theta, form=layer)
 
 
-def canonical(
-    space: WeightSpace, w0: float | None, kind: Preparation, activation: str | None = None
-) -> Canonical:
+def canonical(space: WeightSpace, forward_pass: ForwardPass, kind: Preparation) -> Canonical:
     """What ``"canonical-sine"`` or ``"canonical-relu"`` does to weights, as a layer.
 
     Args:
         space: of the networks.
-        w0: frequency of their sine units, None if they have none.
+        forward_pass: what they compute.
         kind: of the two.
-        activation: of the networks, None where it is not known; sine if there is a ``w0``.
 
     Raises:
         ConfigError: weights that have no such form.
     """
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
-    known = activation if w0 is None else "sine"
-    if known != unit or (unit == "sine" and w0 is None):  # it would change what they compute
-        raise ConfigError(f"prepare: got {kind!r}, but {describe_units(known)}")
+    if forward_pass.activation != unit:  # it would change what they compute
+        raise ConfigError(f"prepare: got {kind!r}, but {describe_units(forward_pass.activation)}")
     try:
-        return Canonical(space, unit, w0 or 1.0)
+        return Canonical(space, unit, forward_pass.bias_w0 or 1.0)
     except ValueError as error:
         raise ConfigError(f"prepare: got {kind!r}, but {error}") from error
 

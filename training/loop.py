@@ -103,7 +103,7 @@ def train(
     """
     task, (rank, workers) = data.task, worker()
     task.check_augmentation(settings.augment)
-    settings.augment.check(data.space, data.w0, data.activation)
+    settings.augment.check(data.space, data.forward_pass)
     check_workers(workers, settings.batch_size, len(data.rows["train"]))
     torch.manual_seed(seed)
     model = task.build(network, data)

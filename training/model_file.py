@@ -21,10 +21,10 @@ from training.data import Preparation, canonical
 from training.jobs import TrainingJob
 from training.models import NETWORKS
 from training.tasks import TASKS, Output, Task, TaskData
-from zoo_gen import ConfigError, ModelError
+from zoo_gen import ConfigError, ForwardPass, ModelError
 from zoo_gen.plugins import Kinds
+from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.recipe.recipe import hashed
-from zoo_gen.zoo.description import Network as Computes
 from zoo_gen.zoo.description import read_space, write_space
 
 FORMAT = 1
@@ -43,8 +43,7 @@ class TrainedModel:
         task: what it learned.
         output: what it gives.
         zoo: name and hash of the zoo that it learned from.
-        w0: frequency of the sine units of that zoo's networks, None if they have none.
-        activation: of their hidden layers, None where it is not known.
+        forward_pass: the units of that zoo's networks; nothing else of what they compute.
         prepare: what is done to weights before it reads them.
         reference: ``[size]``, what they are aligned to; None where they are not.
     """
@@ -55,8 +54,7 @@ class TrainedModel:
     task: Task
     output: Output
     zoo: str
-    w0: float | None = None
-    activation: str | None = None
+    forward_pass: ForwardPass = UNKNOWN
     prepare: Preparation = "none"
     reference: Tensor | None = None
 
@@ -70,7 +68,7 @@ class TrainedModel:
         if self.reference is not None:
             theta = align(self.space, theta, reference=self.reference)
         elif self.prepare != "none":
-            theta = canonical(self.space, self.w0, self.prepare, self.activation)(theta)
+            theta = canonical(self.space, self.forward_pass, self.prepare)(theta)
         return cast(Tensor, self.net(theta))
 
     @property
@@ -80,31 +78,27 @@ class TrainedModel:
             return f"prepare: {self.prepare}"
         return "probes" if any(isinstance(m, ProbeFeatures) for m in self.net.modules()) else ""
 
-    def require(self, space: WeightSpace, what: str, network: Computes | None = None) -> None:
+    def require(self, space: WeightSpace, what: str, forward_pass: ForwardPass = UNKNOWN) -> None:
         """Raise `ModelError` unless such networks are those that the model reads.
 
         Args:
             space: of the networks.
             what: they are, for the message.
-            network: what they compute, None where it is not known.
+            forward_pass: what they compute.
         """
         if space != self.space:
             raise ModelError(
                 f"{what}: its networks are {space} ({space.size:,} weights), but {self.name} reads "
                 f"{self.space} ({self.space.size:,} weights); it cannot predict others"
             )
-        if network is None or self.activation is None or not (why := self.takes_units_for_granted):
+        known = None not in (forward_pass.activation, self.forward_pass.activation)
+        if not known or not (why := self.takes_units_for_granted):
             return
-        theirs = _units(network.activation, network.w0)
-        if theirs != (own := _units(self.activation, self.w0)):
+        if (theirs := str(forward_pass)) != (own := str(self.forward_pass)):
             raise ModelError(
                 f"{what}: its networks have {theirs} units, but {self.name} takes all for {own} "
                 f"units ({why}); it cannot predict others"
             )
-
-
-def _units(activation: str, w0: float | None) -> str:
-    return f"{activation} (w0 {w0:g})" if activation == "sine" and w0 is not None else activation
 
 
 def encode(job: TrainingJob, data: TaskData, weights: dict[str, Tensor]) -> bytes:
@@ -127,8 +121,9 @@ def encode(job: TrainingJob, data: TaskData, weights: dict[str, Tensor]) -> byte
         "space": write_space(data.space),
         "classes": data.classes,
         "output": data.task.output(data).as_dict(),
-        "w0": data.w0,
-        "activation": data.activation,
+        "w0": data.forward_pass.sine_w0,
+        "activation": data.forward_pass.activation,
+        **({} if data.forward_pass.scaled_bias else {"scaled_bias": False}),
         "prepare": job.training.prepare,
         "zoo": f"{job.zoo_name}-{job.settings['zoo']}",
     }
@@ -196,17 +191,14 @@ def _model(
             "nothing that it could predict; give another model of the report"
         )
     space = read_space(about["space"])
-    data = TaskData.blank(space, task, int(about["classes"]), about["w0"], about["activation"])
+    forward_pass = UNKNOWN.updated(
+        activation=about["activation"], w0=about["w0"], scaled_bias=about.get("scaled_bias")
+    )
+    data = TaskData.blank(space, task, int(about["classes"]), forward_pass)
     net = task.build(network, data)
     net.load_state_dict(state)
     output = Output(**{**about["output"], "names": tuple(about["output"]["names"])})
-    kept = (
-        about["zoo"],
-        about["w0"],
-        about["activation"],
-        about["prepare"],
-        reference,
-    )
+    kept = (about["zoo"], forward_pass, about["prepare"], reference)
     return TrainedModel(name, net.eval(), space, task, output, *kept)
 
 

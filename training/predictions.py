@@ -38,7 +38,7 @@ def predict_zoo(
         ModelError: the model reads other networks.
         ZooError: shards are missing or corrupt.
     """
-    model.require(zoo.space, zoo.url, zoo.network)
+    model.require(zoo.space, zoo.url, zoo.forward_pass)
     parts: dict[str, list[Any]] = {}
     done = 0
     for rows in zoo.batches(AT_ONCE):

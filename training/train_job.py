@@ -103,7 +103,7 @@ def tracked_model(
     if not job.training.prepare.startswith("canonical"):
         return TrackedModel(model, data.theta, content)
     raw, _ = job_data(store, replace(job, training=replace(job.training, prepare="none")))
-    form = canonical(raw.space, raw.w0, job.training.prepare, raw.activation)
+    form = canonical(raw.space, raw.forward_pass, job.training.prepare)
     return TrackedModel(nn.Sequential(form, model).eval(), raw.theta, content)
 
 

@@ -15,6 +15,7 @@ from zoo_gen.errors import (
 from zoo_gen.make.classifiers import Classifier, Cnn, Mlp
 from zoo_gen.make.generate import Generated, LocalEngine, generate
 from zoo_gen.recipe.draws import Draw
+from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import Fit, Recipe, Split, Zoo
 from zoo_gen.sources import (
     SOURCES,
@@ -31,7 +32,7 @@ from zoo_gen.sources import (
     Source,
 )
 from zoo_gen.zoo.store import Store
-from zoo_gen.zoo.zoo import Network, ZooReader, open_zoo
+from zoo_gen.zoo.zoo import ZooReader, open_zoo
 
 __all__ = [
     "SOURCES",
@@ -45,13 +46,13 @@ __all__ = [
     "EngineError",
     "Fit",
     "Folder",
+    "ForwardPass",
     "Generated",
     "Idx",
     "LocalEngine",
     "Meshes",
     "Mlp",
     "ModelError",
-    "Network",
     "NumpyArrays",
     "Parquet",
     "Recipe",

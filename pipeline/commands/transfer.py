@@ -41,7 +41,15 @@ from pipeline.config.names import NAME
 )
 @click.option("--activation", help="Of the hidden layers: sine, relu, tanh, gelu.")
 @click.option("--w0", type=float, help="Frequency of sine (default of the known SIRENs: 30).")
+@click.option(
+    "--plain-bias", is_flag=True, help="Units are sin(w0 W x + b), not sin(w0 (W x + b))."
+)
 @click.option("--offset", type=float, help="Added to the output when a network is drawn.")
+@click.option(
+    "--grid",
+    type=click.Choice(["ij", "xy"]),
+    help="Coordinates of images: ij is (row, column), xy is (column, row).",
+)
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be imported.")
 @root_option
 @debug_option
@@ -62,7 +70,6 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     from pipeline.commands.progress import Bar
     from zoo_gen import ConfigError, Split, Store
     from zoo_gen.exchange.imports import Import, open_source
-    from zoo_gen.exchange.imports.run import named
 
     console = Console(stderr=True)
     bare = re.sub(r"[^A-Za-z0-9_.-]+", "-", src.resolve().name.removesuffix(".safetensors"))
@@ -86,9 +93,9 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
             options["skip_bad"],
             looked,
         )
-    told = {key: options[key] for key in ("activation", "w0", "offset")}
-    network = named(source.network, **told)
-    job = Import(Store(root), name, source, split, network)
+    known = {key: options[key] for key in ("activation", "w0", "offset", "grid")}
+    known["scaled_bias"] = False if options["plain_bias"] else None
+    job = Import(Store(root), name, source, split, source.forward_pass.updated(**known))
     with Bar(console, f"importing {kind} as {name}-{job.hash8}", job.members, "networks") as bar:
         done = job.run(bar.update)
     for count, what in (

@@ -3,6 +3,7 @@
 The oracles know a space only as names, axes and sizes: they share no code with the package.
 """
 
+from dataclasses import replace
 from itertools import combinations, permutations, product
 
 import torch
@@ -177,6 +178,12 @@ def randomised(layer, seed=0):
         for p in layer.parameters():
             p.normal_(generator=rng(seed))
     return layer
+
+
+def of_known_kind(space):
+    """The space with kinds: a tensor of one axis is a bias, any other one a weight."""
+    kinds = {t: "bias" if len(axes) == 1 else "weight" for t, axes in space.axes.items()}
+    return replace(space, kinds=kinds)
 
 
 # --- oracles ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given
 from dws import WeightSpace, act, random_permutation
 from dws.canonical import Canonical, canonical_relu, canonical_sine
 from dws.symmetries import flip_signs, rescale, shift_phases
-from tests.dws.equivariance import HAND_BUILT, PROPERTY, rng, seeds, widths
+from tests.dws.equivariance import HAND_BUILT, PROPERTY, of_known_kind, rng, seeds, widths
 from tests.dws.test_symmetries import CYCLE, RESIDUAL, W0, random_theta, render
 
 
@@ -120,7 +120,7 @@ def test_biases_are_no_need_of_the_scales():
 
 
 def test_taps_of_a_kernel_belong_to_its_neurons():
-    space = HAND_BUILT["kernel with taps last"]
+    space = of_known_kind(HAND_BUILT["kernel with taps last"])
     theta = random_theta(space)
     form = canonical_relu(space, theta)
     close(canonical_relu(space, rescale(space, theta, rng())), form)

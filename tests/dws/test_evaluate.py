@@ -110,7 +110,7 @@ def test_an_unknown_activation_is_told_what_is_known():
 
 def test_a_space_that_is_no_mlp_is_refused():
     space = WeightSpace({"A": ("p", "q")}, {"p": 2, "q": 2}, ("p",))
-    with pytest.raises(ValueError, match="not the space of an MLP"):
+    with pytest.raises(ValueError, match="neither an MLP's nor was it derived"):
         forward(space, torch.zeros(3, 4), torch.zeros(1, 5, 2))
 
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from torch.nn.functional import conv1d
 
 from dws import WeightSpace, act, forward
-from dws.symmetries import flip_signs, layers, permute, rescale, shift_phases
-from tests.dws.equivariance import HAND_BUILT, PROPERTY, SPACES, rng, seeds, widths
+from dws.neurons import layers
+from dws.symmetries import flip_signs, permute, rescale, shift_phases
+from tests.dws.equivariance import HAND_BUILT, PROPERTY, SPACES, of_known_kind, rng, seeds, widths
 
 W0 = 3.0
 
@@ -24,7 +25,7 @@ SYMMETRIES = {
     "large scales, relu": (lambda s, t, g: rescale(s, t, g, std=2.0), "relu"),
 }
 # two hidden axes that feed each other and a residual stream: no layer has neurons of its own
-CYCLE = HAND_BUILT["one pair of hidden axes in two orders"]
+CYCLE = of_known_kind(HAND_BUILT["one pair of hidden axes in two orders"])
 RESIDUAL = WeightSpace(
     {
         "W1": ("h", "in"),
@@ -37,6 +38,8 @@ RESIDUAL = WeightSpace(
     },
     {"in": 2, "h": 4, "k": 4, "out": 1},
     ("h", "k"),
+    kinds=dict(zip(("W1", "U", "V", "W2"), ["weight"] * 4, strict=True))
+    | dict(zip(("b1", "bU", "bV"), ["bias"] * 3, strict=True)),
 )
 
 
@@ -126,7 +129,7 @@ def test_networks_with_skips_stay_too(symmetry):
 
 @pytest.mark.parametrize("symmetry", [flip_signs, rescale, permute])
 def test_convolutions_stay_too(symmetry):
-    space = HAND_BUILT["kernel with taps last"]
+    space = of_known_kind(HAND_BUILT["kernel with taps last"])
     theta = random_theta(space)
     f = torch.tanh if symmetry is flip_signs else torch.relu
     x = torch.randn(1, 1, 6, generator=rng(1), dtype=torch.float64)
@@ -167,7 +170,9 @@ def test_inputs_and_outputs_that_may_be_permuted_are_left_alone(symmetry):
     ],
 )
 def test_what_comes_in_begins_with_the_axis_and_what_goes_out_has_it_later(name, expected):
-    found = {x.axis: (list(x.incoming), list(x.outgoing)) for x in layers(SPACES[name])}
+    found = {
+        x.axis: (list(x.incoming), list(x.outgoing)) for x in layers(of_known_kind(SPACES[name]))
+    }
     assert found == expected
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dws import Standardize, WeightSpace
-from zoo_gen import DwszooError, Store
+from zoo_gen import DwszooError, ForwardPass, Store
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Slow:
     pace: float = 0.01
     hold: int = 160
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None) -> nn.Module:
+    def build(self, space: WeightSpace, classes: int, forward_pass: ForwardPass) -> nn.Module:
         return SlowModel(space, classes, self)
 
 

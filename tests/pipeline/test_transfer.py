@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "zoo_gen"))
 
 from layouts import LAYOUTS
 
-from zoo_gen import open_zoo
+from zoo_gen import ForwardPass, open_zoo
 from zoo_gen.exchange.imports import FORMATS
 
 
@@ -36,9 +36,7 @@ def test_what_a_person_tells_of_the_networks_is_kept(dwszoo, tmp_path: Path) -> 
     arguments = ("--w0", 10, "--offset", 0, "--root", tmp_path, "--name", "waves")
     code, out, err = dwszoo("import", "dwsnets-sine", tmp_path / "src", *arguments)
     assert code == 0, err
-    network = open_zoo(out.strip()).network
-    assert network is not None
-    assert (network.activation, network.w0, network.offset) == ("sine", 10.0, 0.0)
+    assert open_zoo(out.strip()).forward_pass == ForwardPass("sine", 10.0, 0.0)
 
 
 def test_left_out_files_are_counted(dwszoo, tmp_path: Path) -> None:
@@ -115,4 +113,4 @@ def test_an_imported_zoo_can_be_trained_on(dwszoo, tmp_path: Path) -> None:
     arguments = ("--root", tmp_path, "--split-at", "7,9")
     _, out, _ = dwszoo("import", "nfn-siren", tmp_path / "src", *arguments)
     data = load(open_zoo(out.strip()))
-    assert (data.classes, data.w0, len(data.theta)) == (4, 30.0, 48)
+    assert (data.classes, data.forward_pass.w0, len(data.theta)) == (4, 30.0, 48)

@@ -13,10 +13,11 @@ from training.augmentation import Augmentation, within
 from training.models import MlpNetwork
 from training.settings import Training
 from training.tasks import TaskData
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
 
 SPACE = WeightSpace.mlp((2, 5, 4, 3))
 W0 = 3.0
+SINE = ForwardPass("sine", W0)
 CLASSES = 4
 # every setting switched on alone, and the activation whose functions it keeps, if any
 ON = {
@@ -46,7 +47,7 @@ def batch(m: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def apply(augmentation: Augmentation, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    return augmentation.apply(SPACE, *batch(), CLASSES, rng(seed), W0)
+    return augmentation.apply(SPACE, *batch(), CLASSES, rng(seed), SINE)
 
 
 def test_by_default_nothing_is_done() -> None:
@@ -179,7 +180,7 @@ def test_a_value_out_of_range_is_told_by_its_key(values: dict, message: str) -> 
 def test_what_these_networks_do_not_admit_is_told_before_training(
     settings: Augmentation, space: WeightSpace, message: str
 ) -> None:
-    settings.check(SPACE, W0)
+    settings.check(SPACE, SINE)
     with pytest.raises(ConfigError, match=message):
         settings.check(space)
 
@@ -191,12 +192,12 @@ def test_what_keeps_functions_is_refused_for_units_whose_functions_it_changes(
 ) -> None:
     settings = Augmentation(**{key: True if key == "sign_flips" else 0.5})
     keeps = {"sign_flips": ("sine", "tanh"), "rescaling": ("relu",)}[key]
-    w0 = W0 if activation == "sine" else None
+    units = ForwardPass(activation, W0)
     if activation in keeps:
-        settings.check(SPACE, w0, activation)
+        settings.check(SPACE, units)
         return
     with pytest.raises(ConfigError, match=rf"^augment.{key}: got .* {activation or 'not known'}"):
-        settings.check(SPACE, w0, activation)
+        settings.check(SPACE, units)
 
 
 @pytest.mark.parametrize("name", ["permutation", "phase_shifts", "noise", "mixup", "align_mixup"])
@@ -208,9 +209,9 @@ def test_training_sees_augmented_networks_and_evaluation_never(
     build = MlpNetwork.build
 
     def watched(
-        self: MlpNetwork, space: WeightSpace, classes: int, w0: float | None
+        self: MlpNetwork, space: WeightSpace, classes: int, forward_pass: ForwardPass
     ) -> torch.nn.Module:
-        model = build(self, space, classes, w0)
+        model = build(self, space, classes, forward_pass)
         model.register_forward_pre_hook(lambda m, args: seen[m.training].append(args[0]))
         return model
 

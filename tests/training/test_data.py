@@ -18,7 +18,7 @@ from training.augmentation import Augmentation
 from training.data import AT_ONCE, Preparation, check_memory, prepare
 from training.models import MlpNetwork
 from training.tasks import Classify, Regress, Retrieve, Task, TaskData, load
-from zoo_gen import ConfigError, Store, TrainingError, ZooReader
+from zoo_gen import ConfigError, ForwardPass, Store, TrainingError, ZooReader
 from zoo_gen.zoo.memory import bytes_of_batches, bytes_of_theta
 
 KINDS: tuple[Preparation, ...] = ("align", "canonical-sine", "canonical-relu")
@@ -138,7 +138,7 @@ def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:
 
 def fitting(data: TaskData, kind: str) -> TaskData:
     """The same weights, as of units that the kind is for."""
-    return replace(data, w0=None, activation="relu") if kind == "canonical-relu" else data
+    return replace(data, forward_pass=ForwardPass("relu")) if kind == "canonical-relu" else data
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,7 +147,9 @@ def test_prepared_weights_are_other_ones_of_the_same_functions(data: TaskData, k
     assert (prepared.theta != data.theta).any(1).float().mean() > 0.9
     activation = "relu" if kind == "canonical-relu" else "sine"
     x = torch.rand(1, 9, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    a, b = (forward(data.space, d.theta, x, activation, data.w0) for d in (data, prepared))
+    a, b = (
+        forward(data.space, d.theta, x, activation, data.forward_pass.w0) for d in (data, prepared)
+    )
     torch.testing.assert_close(b, a, rtol=0, atol=1e-4)
 
 
@@ -199,7 +201,7 @@ def test_augmented_networks_are_in_their_canonical_form_and_compute_what_others_
     torch.testing.assert_close(data.form(formed), formed)
     activation = "relu" if kind == "canonical-relu" else "sine"
     x = torch.rand(1, 9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    answers = [forward(data.space, t, x, activation, data.w0 or 1.0) for t in (formed, raw)]
+    answers = [forward(data.space, t, x, activation, data.forward_pass.w0) for t in (formed, raw)]
     torch.testing.assert_close(*answers)
 
 
@@ -214,7 +216,7 @@ def test_nothing_to_prepare_leaves_the_data_as_it_is(data: TaskData) -> None:
 
 
 def test_the_frequency_is_that_of_the_zoo(data: TaskData) -> None:
-    assert data.w0 == 3.0
+    assert data.forward_pass.w0 == 3.0
 
 
 @pytest.mark.parametrize("kind", ["canonical-sine", "canonical-relu"])
@@ -229,7 +231,7 @@ def test_forms_of_units_are_refused_where_others_are_or_none_is_known(
     data: TaskData, kind: str, activation: str | None, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"prepare: got {kind!r}, but {message}"):
-        prepare(replace(data, w0=None, activation=activation), kind)
+        prepare(replace(data, forward_pass=ForwardPass(activation)), kind)
 
 
 def test_what_training_needs_is_known_before_anything_is_read(

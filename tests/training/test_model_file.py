@@ -21,8 +21,7 @@ from training.models import (
     UnchangedNetwork,
 )
 from training.tasks import Contrast, Edit, Regress, load
-from zoo_gen import Digits, ModelError, ZooReader
-from zoo_gen.zoo.description import Network
+from zoo_gen import Digits, ForwardPass, ModelError, ZooReader
 
 NETWORKS = [
     None,
@@ -98,21 +97,25 @@ def test_networks_of_another_architecture_are_told_with_both(job, data) -> None:
     assert "2-8-8-1 (105 weights)" in str(told.value)
 
 
-@pytest.mark.parametrize("network", [Network("sine", 30.0), Network("relu")], ids=["w0", "relu"])
+@pytest.mark.parametrize(
+    "network", [ForwardPass("sine", 30.0), ForwardPass("relu")], ids=["w0", "relu"]
+)
 @pytest.mark.parametrize("reason", ["prepare: canonical-sine", "probes"])
 def test_a_model_that_counts_on_units_refuses_others(job, data, network, reason: str) -> None:
     one = replace(job(), network=DwsNetwork(hidden_channels=4, probes=3))
     if reason != "probes":
         one, data = job(prepare="canonical-sine"), prepare(data, "canonical-sine")
     again = model_file.decode(made(one, data)[1], "file")
-    again.require(data.space, "theirs", Network("sine", 3.0))
-    again.require(data.space, "theirs", None)
+    again.require(data.space, "theirs", ForwardPass("sine", 3.0))
+    again.require(data.space, "theirs")
     with pytest.raises(ModelError, match=rf"takes all for sine \(w0 3\) units \({reason}\)"):
         again.require(data.space, "theirs", network)
 
 
 def test_a_model_of_plain_weights_takes_those_of_other_units(job, data) -> None:
-    model_file.decode(made(job(), data)[1], "file").require(data.space, "theirs", Network("relu"))
+    model_file.decode(made(job(), data)[1], "file").require(
+        data.space, "theirs", ForwardPass("relu")
+    )
 
 
 def test_a_pickle_is_no_model_file_and_is_not_run(tmp_path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ def watched(folder: str) -> Any:
     class Watched:  # in a function: so that Ray takes the class along, which no worker can import
         kind: str = "watched"
 
-        def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+        def build(self, space: WeightSpace, classes: int, forward_pass: Any) -> nn.Module:
             class Model(nn.Module):
                 def __init__(self) -> None:
                     super().__init__()

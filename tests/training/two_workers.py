@@ -18,6 +18,7 @@ from training import loop
 from training.models import DwsNetwork
 from training.settings import Training
 from training.tasks import Classify, TaskData
+from zoo_gen import ForwardPass
 
 
 def networks() -> TaskData:
@@ -33,8 +34,7 @@ def networks() -> TaskData:
         theta=theta,
         member=index,
         rows=rows,
-        w0=30.0,
-        activation="sine",
+        forward_pass=ForwardPass("sine"),
         task=Classify(),
         target=label,
         classes=3,

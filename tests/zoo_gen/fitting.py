@@ -11,7 +11,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from zoo_gen import Fit
 from zoo_gen.make.fit import init
-from zoo_gen.make.fit.problem import drawn_points, features
+from zoo_gen.make.fit.problem import drawn_points
 
 EXECUTIONS = ["eager", "compiled"]
 
@@ -45,7 +45,7 @@ def plain_loop(fit: Fit, seed: int, coordinates: np.ndarray, target: np.ndarray)
     else:
         optimizer = torch.optim.SGD(net.parameters(), momentum=fit.momentum, **options)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
-    x, y = torch.from_numpy(features(fit, coordinates)), torch.from_numpy(target)
+    x, y = torch.from_numpy(fit.forward_pass.inputs(coordinates)), torch.from_numpy(target)
     compare = nn.MSELoss() if fit.loss == "mse" else nn.BCEWithLogitsLoss()
     for step in range(fit.steps):
         some = torch.arange(len(x))

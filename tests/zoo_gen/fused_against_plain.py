@@ -16,7 +16,7 @@ from fitting import plain_loop
 from recipes import BASE, RECIPES, signals_for
 
 from zoo_gen.make.fit import fused, init
-from zoo_gen.make.fit.problem import Problem, features
+from zoo_gen.make.fit.problem import Problem
 
 SEEDS = [2**40 + 3, 1, 4]
 
@@ -26,7 +26,7 @@ for name, fit in {**RECIPES, "stopping": STOPPING, "diverging": BASE}.items():
     if fused.beyond(fit):
         continue
     x, y = signals_for(fit, 3)
-    problem = Problem(fit, SEEDS, features(fit, x), y)
+    problem = Problem(fit, SEEDS, fit.forward_pass.inputs(x), y)
     theta, told = init(fit, SEEDS), []
     if name == "diverging":
         theta[1] = 1e30

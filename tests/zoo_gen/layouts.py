@@ -33,12 +33,14 @@ class Truth:
         nets: the networks, in the order of the members.
         columns: name -> values.
         offset: what the layout's networks add to their output.
+        grid: "xy" where their coordinates of an image are (column, row).
         options: of `zoo_gen.exchange.imports.open_source`.
     """
 
     nets: list[nn.Sequential]
     columns: dict[str, list[Any]]
     offset: float = 0.0
+    grid: str = "ij"
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,7 +103,7 @@ def mnist(src: Path) -> Truth:
         save(state(net, SEQ), src / "mnist-inrs" / name / "checkpoints" / "model_final.pth")
     save({"mean": torch.zeros(3)}, src / "mnist-inrs" / "statistics.pth")
     signal = index[:20] + [60_000 + i for i in index[20:]]
-    return Truth(nets, {"signal": signal, "label": label}, 0.5)
+    return Truth(nets, {"signal": signal, "label": label}, 0.5, "xy")
 
 
 def fashion(src: Path) -> Truth:
@@ -114,7 +116,7 @@ def fashion(src: Path) -> Truth:
         save(state(net, SEQ) | {"label": label[i]}, src / place)
         paths[split[i]].append(f"/home/author/data/{place}")
     (src / "fmnist_inrs" / "splits.json").write_text(json.dumps(paths))
-    return Truth(nets, {"signal": list(range(24)), "label": label, "split": split}, 0.5)
+    return Truth(nets, {"signal": list(range(24)), "label": label, "split": split}, 0.5, "xy")
 
 
 def sine(src: Path) -> Truth:
@@ -144,7 +146,7 @@ def nfn(src: Path) -> Truth:
             for name, value in (("signal", index), ("view", view), ("label", label)):
                 columns[name].append(value)
     columns["split"] = ["train" if s < 7 else "val" if s < 9 else "test" for s in columns["signal"]]
-    return Truth(nets, columns, 0.0, {"split_at": (7, 9)})
+    return Truth(nets, columns, options={"split_at": (7, 9)})
 
 
 def arena(src: Path) -> Truth:

@@ -55,3 +55,26 @@ def test_what_is_no_draw_is_itself() -> None:
 def test_a_bad_draw_is_told(told: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Draw(**told)
+
+
+@given(st.sampled_from(["uniform", "log_uniform"]), st.floats(0.1, 1), st.floats(2, 3))
+def test_a_draw_is_read_from_what_yaml_has(kind: str, low: float, high: float) -> None:
+    draw = Draw.read({kind: [low, high]})
+    assert (draw.distribution, draw.bounds) == (kind, (low, high))
+    assert [draw.contains(x) for x in (low, high + 1, "2.5")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("message", "plain"),
+    {
+        "uniform: got [1], expected [least, most], two numbers": {"uniform": [1]},
+        "uniform: got [1, true], expected [least, most], two numbers": {"uniform": [1, True]},
+        "choice: got 3, expected a list of values": {"choice": 3},
+        'choice: got [{"a": 1}], expected a list of values': {"choice": [{"a": 1}]},
+        "unform: unknown key; allowed: uniform, log_uniform, choice": {"unform": [1, 2]},
+    }.items(),
+)
+def test_what_is_no_draw_is_refused(message: str, plain: dict) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Draw.read(plain)
+    assert str(caught.value) == message

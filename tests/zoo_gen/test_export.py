@@ -69,7 +69,7 @@ def test_columns_come_back(fitted: ZooReader, kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
 def test_what_networks_compute_comes_back(fitted: ZooReader, kind: str, tmp_path: Path) -> None:
-    assert away_and_back(fitted, kind, tmp_path).network == fitted.network
+    assert away_and_back(fitted, kind, tmp_path).forward_pass == fitted.forward_pass
 
 
 def test_what_is_unknown_stays_null(cnns: ZooReader, tmp_path: Path) -> None:

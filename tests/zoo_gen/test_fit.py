@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from zoo_gen import Fit, Signals, SourceError
-from zoo_gen.make.fit import fit_networks, init, render
+from zoo_gen.make.fit import fit_networks, init
 
 executions = pytest.mark.parametrize("execution", EXECUTIONS)
 
@@ -49,7 +49,9 @@ def test_loss_is_within_a_percent_of_the_plain_loops_after_300_steps(
     slow = torch.stack(
         [plain_loop(fit, s, signals.coordinates, t) for s, t in zip(seeds, targets, strict=True)]
     )
-    error = render(fit, slow, signals.coordinates) - torch.from_numpy(targets)
+    error = fit.forward_pass.render(fit.space, slow, signals.coordinates) - torch.from_numpy(
+        targets
+    )
     torch.testing.assert_close(fast.loss, error.square().mean((1, 2)), rtol=0.01, atol=0)
 
 
@@ -63,7 +65,9 @@ def test_mnist_fit_equals_the_plain_loop(mnist, execution: str) -> None:
     fast = fit_networks(fit, list(range(12)), signals.coordinates, targets, fitting=execution)
     for i in (0, 11):  # the first and last batch
         slow = plain_loop(fit, i, signals.coordinates, targets[i])[None]
-        error = render(fit, slow, signals.coordinates) - torch.from_numpy(targets[i])
+        error = fit.forward_pass.render(fit.space, slow, signals.coordinates) - torch.from_numpy(
+            targets[i]
+        )
         torch.testing.assert_close(fast.loss[i], error.square().mean(), rtol=0.01, atol=0)
 
 
@@ -83,7 +87,7 @@ def test_loss_and_psnr_are_those_of_the_stored_weights(signals: Signals) -> None
     fit = Fit((2, 8, 1), w0=3.0, steps=30, learning_rate=0.01)
     targets = some_targets(signals, 5)
     fitted = fit_networks(fit, list(range(5)), signals.coordinates, targets)
-    picture = render(fit, fitted.theta, signals.coordinates).numpy()
+    picture = fit.forward_pass.render(fit.space, fitted.theta, signals.coordinates).numpy()
     mse = ((picture - targets) ** 2).mean((1, 2))
     np.testing.assert_allclose(fitted.loss, mse, rtol=1e-4)
     np.testing.assert_allclose(fitted.psnr, 10 * np.log10(1 / mse), rtol=1e-4)

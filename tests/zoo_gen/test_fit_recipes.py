@@ -11,7 +11,7 @@ from recipes import BASE, RECIPES, signals_for
 
 from zoo_gen.make.fit import fit_networks, init
 from zoo_gen.make.fit.choice import RUNS
-from zoo_gen.make.fit.problem import Problem, features, losses, outputs
+from zoo_gen.make.fit.problem import Problem, losses, outputs
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -36,7 +36,7 @@ def test_losses_are_within_a_percent_of_the_plain_loops_after_many_steps(
     fast = fit_networks(fit, [5, 6], x, y, fitting=execution)
     slow = torch.stack([plain_loop(fit, s, x, t) for s, t in zip([5, 6], y, strict=True)])
     told = fit_networks(replace(fit, steps=1, learning_rate=1e-30), [5, 6], x, y)
-    expected = losses(fit, outputs(fit, slow, features(fit, x)), torch.from_numpy(y))
+    expected = losses(fit, outputs(fit, slow, fit.forward_pass.inputs(x)), torch.from_numpy(y))
     torch.testing.assert_close(fast.loss, expected, rtol=0.01, atol=1e-7)
     assert (fast.loss < told.loss).all()
 

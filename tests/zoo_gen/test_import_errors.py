@@ -19,7 +19,7 @@ from torch import nn
 
 from zoo_gen import ConfigError, DwszooError, SourceError, Split, Store, ZooReader
 from zoo_gen.exchange.imports import FORMATS, Import, open_source
-from zoo_gen.exchange.imports.run import named
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 class Exploit:
@@ -341,4 +341,4 @@ def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
 )
 def test_what_networks_cannot_compute_is_refused(told: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        named(None, **told)
+        UNKNOWN.updated(**told)

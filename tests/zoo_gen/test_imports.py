@@ -15,7 +15,6 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from dws import WeightSpace
 from zoo_gen import SourceError, Split, Store, ZooError, ZooReader
 from zoo_gen.exchange.imports import FORMATS, Import, open_source
-from zoo_gen.exchange.imports.run import named
 
 SPLIT = Split(6, 2, 2)
 ROWS = 7
@@ -26,7 +25,7 @@ def bring(
 ) -> ZooReader:
     """An import, run and opened."""
     source = open_source(kind, src, **options)
-    net = named(source.network, **(network or {}))
+    net = source.forward_pass.updated(**(network or {}))
     job = Import(Store(str(root)), "zoo", source, SPLIT, net, ROWS)
     job.run()
     return ZooReader(job.store, job.folder)
@@ -67,10 +66,10 @@ def test_networks_draw_what_they_drew(imported: Case) -> None:
     if kind == "unterthiner-cnn":
         return  # its networks take images: the next test runs them
     x = np.random.default_rng(0).uniform(-1, 1, (40, zoo.space.sizes["n0"])).astype(np.float32)
-    assert zoo.network is not None
-    assert zoo.network.w0 == W0
+    assert zoo.forward_pass.w0 == W0
+    theirs_at = torch.from_numpy(x[:, ::-1].copy() if truth.grid == "xy" else x)
     for member in (0, len(zoo) // 2, len(zoo) - 1):
-        theirs = truth.nets[member](torch.from_numpy(x)).detach() + truth.offset
+        theirs = truth.nets[member](theirs_at).detach() + truth.offset
         torch.testing.assert_close(zoo.draw(member, x), theirs, rtol=0, atol=1e-5)
 
 
@@ -241,7 +240,7 @@ def test_weights_that_are_not_finite_are_marked(tmp_path: Path) -> None:
 def test_networks_of_unknown_activation_are_not_drawn(tmp_path: Path) -> None:
     LAYOUTS["folder"](tmp_path / "src")
     zoo = bring("folder", tmp_path / "src", tmp_path / "root")
-    with pytest.raises(ZooError, match="import it again with --activation"):
+    with pytest.raises(ZooError, match="import them again with --activation"):
         zoo.draw(0, np.zeros((1, 3)))
 
 

@@ -14,7 +14,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from zoo_gen import Recipe, Signals, Store, ZooError, ZooReader, open_zoo
-from zoo_gen.make.fit import render
 from zoo_gen.zoo.shards import decode, encode
 
 
@@ -83,7 +82,7 @@ def test_a_member_is_drawn_as_it_was_fitted(
     zoo: ZooReader, recipe: Recipe, signals: Signals
 ) -> None:
     x = signals.coordinates
-    expected = render(recipe.zoo.fit, zoo.theta()[41:42], x)[0]
+    expected = recipe.zoo.fit.forward_pass.render(zoo.space, zoo.theta()[41:42], x)[0]
     torch.testing.assert_close(zoo.draw(41, x), expected, rtol=0, atol=1e-6)
 
 

@@ -8,6 +8,8 @@ from typing import ClassVar
 from torch import nn
 
 from dws import WeightSpace
+from zoo_gen import ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 class Network(ABC):
@@ -26,13 +28,15 @@ class Network(ABC):
     yardstick: ClassVar[bool] = False
 
     @abstractmethod
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised network.
 
         Args:
             space: of the weights.
             classes: numbers that it gives for each network: logits, values or an embedding.
-            w0: frequency of the zoo's sine units, for models that evaluate its networks.
+            forward_pass: what the zoo's networks compute, for models that evaluate them.
 
         Returns:
             ``[m, size]`` -> ``[m, classes]``. It has a layer ``standardize`` (`dws.Standardize`),

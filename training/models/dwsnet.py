@@ -10,7 +10,8 @@ from torch import nn
 from dws import DWSNet, WeightSpace
 from training.checks import check_positive, check_share
 from training.models.base import Network
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class DwsNetwork(Network):
         heads: of attention among the neurons of each axis.
         fourier: number of Fourier features of each weight.
         probes: points at which the networks are evaluated; the answers are features.
-        probe_activation: of the networks of the zoo: sine (with the zoo's w0), relu, tanh or gelu.
+        probe_activation: of the networks, where the zoo does not know it: relu, tanh or gelu; sine
+            stands for the zoo's own.
         permute: fixed axes to treat as permutable, with learned position channels.
         project: fixed axis -> size to which it is projected.
         recompute: networks per piece of a batch whose features are kept for the gradient.
@@ -60,27 +62,50 @@ class DwsNetwork(Network):
         if self.recompute and self.norm == "batch":
             raise ConfigError("recompute: cuts batches in pieces; norm: batch needs them whole")
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised DWSNet.
 
         Raises:
             ConfigError: axes or options that the space does not allow.
         """
-        return self._built(space, w0, {"out_features": classes})
+        return self._built(space, forward_pass, {"out_features": classes})
 
-    def build_equivariant(self, space: WeightSpace, w0: float | None = None) -> DWSNet:
+    def build_equivariant(self, space: WeightSpace, forward_pass: ForwardPass = UNKNOWN) -> DWSNet:
         """A fresh DWSNet from weights to changed weights, which begins by changing nothing.
 
         Raises:
             ConfigError: axes or options that the space does not allow.
         """
-        return self._built(space, w0, {"out_channels": 1, "identity": True})
+        return self._built(space, forward_pass, {"out_channels": 1, "identity": True})
 
-    def _built(self, space: WeightSpace, w0: float | None, output: dict[str, Any]) -> DWSNet:
-        if self.probes and self.probe_activation == "sine" and w0 is None:
-            raise ConfigError("probe_activation: sine, but the w0 of the networks is not known")
+    def _built(
+        self, space: WeightSpace, forward_pass: ForwardPass, output: dict[str, Any]
+    ) -> DWSNet:
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
+        if self.probes:
+            options |= self._probed(forward_pass)
         try:
-            return DWSNet(space, probe_w0=w0 or 1.0, **options, **output)
+            return DWSNet(space, **options, **output)
         except ValueError as error:
             raise ConfigError(f"network: {error}") from error
+
+    def _probed(self, forward_pass: ForwardPass) -> dict[str, Any]:
+        """How probes evaluate the networks."""
+        own, asked = forward_pass.activation, self.probe_activation
+        if own is None and asked == "sine":
+            raise ConfigError(
+                "probes: they evaluate the networks, whose activation is not known; set "
+                "probe_activation, or import the zoo again with --activation (and --w0 for sine)"
+            )
+        if own is not None and asked not in ("sine", own):
+            raise ConfigError(
+                f"probe_activation: got {asked}, but the networks of the zoo have {own} units; "
+                "leave it out"
+            )
+        return {
+            "probe_activation": own or asked,
+            "probe_w0": forward_pass.w0,
+            "probe_scaled_bias": forward_pass.scaled_bias,
+        }

@@ -11,10 +11,10 @@ from dws import DWSNet, Standardize, WeightSpace
 from training.models.base import Network
 from training.models.dwsnet import DwsNetwork
 from training.models.references import UnchangedNetwork
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
 
 
-def build_editor(network: Network, space: WeightSpace, w0: float | None) -> nn.Module:
+def build_editor(network: Network, space: WeightSpace, forward_pass: ForwardPass) -> nn.Module:
     """A fresh model that changes nothing yet.
 
     A DWSNet gives an equivariant change. The other networks give a vector as long as the weights,
@@ -23,7 +23,7 @@ def build_editor(network: Network, space: WeightSpace, w0: float | None) -> nn.M
     Args:
         network: what is built.
         space: of the weights.
-        w0: of sine units, for networks that evaluate.
+        forward_pass: what the weights compute, for networks that evaluate.
 
     Returns:
         ``[m, size]`` -> ``[m, size]``, with a ``standardize`` layer.
@@ -34,13 +34,13 @@ def build_editor(network: Network, space: WeightSpace, w0: float | None) -> nn.M
     if isinstance(network, UnchangedNetwork):
         return Unchanged(space)
     if isinstance(network, DwsNetwork):
-        return EquivariantEditor(network.build_equivariant(space, w0))
+        return EquivariantEditor(network.build_equivariant(space, forward_pass))
     if network.invariant:
         raise ConfigError(
             f"network.kind: got {network.kind}, but its answer is the same for any order of the "
             "neurons and cannot say how each is to change; use dwsnet, mlp, inr2vec or transformer"
         )
-    return VectorEditor(network.build(space, space.size, w0))
+    return VectorEditor(network.build(space, space.size, forward_pass))
 
 
 class EquivariantEditor(nn.Module):

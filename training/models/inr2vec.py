@@ -16,7 +16,8 @@ from dws import Standardize, WeightSpace
 from training.checks import check_share, check_widths
 from training.models.base import Network
 from training.models.mlp import keep_variance, perceptron
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Inr2VecNetwork(Network):
         check_widths("head", self.head)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised encoder and head.
 
         Raises:

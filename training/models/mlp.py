@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from dws import Standardize, WeightSpace
 from training.checks import check_share, check_widths
 from training.models.base import Network
+from zoo_gen import ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class MlpNetwork(Network):
         check_widths("hidden", self.hidden)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised MLP."""
         return FlatMLP(space, classes, self)
 

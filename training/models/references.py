@@ -10,7 +10,8 @@ from torch import nn
 from dws import WeightSpace
 from training.checks import check_positive
 from training.models.base import Network
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class UnchangedNetwork(Network):
     kind: Literal["unchanged"] = "unchanged"
     yardstick: ClassVar[bool] = True
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """Never: it gives weights (`training.models.editors`)."""
         raise ConfigError(
             "network.kind: got unchanged, which gives weights back as they came; this task needs a "
@@ -49,7 +52,9 @@ class FineTuneNetwork(Network):
         check_positive("learning_rate", self.learning_rate)
         check_positive("batch_size", self.batch_size)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """Never: it trains what it is given."""
         raise ConfigError(
             "network.kind: got fine-tune, which trains classifiers on the images of task adapt; "

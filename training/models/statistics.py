@@ -14,6 +14,8 @@ from dws import Standardize, WeightSpace
 from training.checks import check_share, check_widths
 from training.models.base import Network
 from training.models.mlp import keep_variance, perceptron
+from zoo_gen import ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PER_TENSOR = 2 + len(QUANTILES)
@@ -38,7 +40,9 @@ class StatisticsNetwork(Network):
         check_widths("hidden", self.hidden)
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised perceptron on statistics."""
         return Statistics(space, classes, self)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from dws import Features, Standardize, WeightSpace
 from training.checks import check_positive, check_share
 from training.models.base import Network
-from zoo_gen import ConfigError
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 WIDER = 4
 """Features of a block's perceptron per channel, as in Vaswani et al. 2017."""
@@ -53,7 +54,9 @@ class TransformerNetwork(Network):
             )
         check_share("dropout", self.dropout)
 
-    def build(self, space: WeightSpace, classes: int, w0: float | None = None) -> nn.Module:
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
         """A freshly initialised transformer."""
         return Transformer(space, classes, self)
 

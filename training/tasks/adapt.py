@@ -145,7 +145,7 @@ class Adapt(Task):
         """A model that begins by changing nothing."""
         if isinstance(network, FineTuneNetwork):
             return FineTune(network, data)
-        return build_editor(network, data.space, data.w0)
+        return build_editor(network, data.space, data.forward_pass)
 
     def batch(
         self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator

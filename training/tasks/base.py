@@ -20,7 +20,7 @@ from training.augmentation import Augmentation
 from training.data import WeightData
 from training.models import Network
 from training.tasks.metrics import Metric, Output
-from zoo_gen import ConfigError, Source, ZooReader
+from zoo_gen import ConfigError, ForwardPass, Source, ZooReader
 from zoo_gen.recipe.recipe import SPLITS, AnyFit, hashed
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -59,9 +59,7 @@ class TaskData(WeightData):
     context: Any = None
 
     @classmethod
-    def blank(
-        cls, space: WeightSpace, task: Task, classes: int, w0: float | None, activation: str | None
-    ) -> Self:
+    def blank(cls, space: WeightSpace, task: Task, classes: int, forward_pass: ForwardPass) -> Self:
         """Two networks of zeros, in every split: to build a model before there is a zoo."""
         two = torch.arange(2)
         return cls(
@@ -69,8 +67,7 @@ class TaskData(WeightData):
             theta=torch.zeros(2, space.size),
             member=two,
             rows=dict.fromkeys(SPLITS, two),
-            w0=w0,
-            activation=activation,
+            forward_pass=forward_pass,
             task=task,
             target=task.blank_targets(2),
             classes=classes,
@@ -83,7 +80,9 @@ class TaskData(WeightData):
 
         Arguments and results are those of `Augmentation.apply`.
         """
-        theta, target = augment.apply(self.space, theta, target, self.classes, source, self.w0)
+        theta, target = augment.apply(
+            self.space, theta, target, self.classes, source, self.forward_pass
+        )
         if self.form is not None and augment != Augmentation():
             theta = self.form(theta)
         return theta, target
@@ -186,7 +185,7 @@ class Task(ABC):
         Raises:
             ConfigError: the network cannot give that, or does not suit the space.
         """
-        return network.build(data.space, self.output(data).size, data.w0)
+        return network.build(data.space, self.output(data).size, data.forward_pass)
 
     def batch(
         self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator

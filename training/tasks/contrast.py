@@ -73,7 +73,7 @@ class Contrast(Values):
         """The network alone: an embedding has no unit."""
         check_views(self.views, data)
         self.check_spread("train_on", data.target[data.rows["train"]])
-        return network.build(data.space, self.embedding, data.w0)
+        return network.build(data.space, self.embedding, data.forward_pass)
 
     def batch(
         self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator
@@ -106,7 +106,7 @@ def check_views(views: Augmentation, data: TaskData | None = None) -> None:
         raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
     try:
         if data is not None:
-            views.check(data.space, data.w0, data.activation)
+            views.check(data.space, data.forward_pass)
     except ConfigError as error:
         raise ConfigError(f"task.views: {error}") from error
 

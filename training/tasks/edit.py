@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from dws import forward
 from training.checks import check_positive
 from training.models import Network
 from training.models.editors import build_editor
@@ -28,13 +27,11 @@ class Drawn:
 
     Attributes:
         images: of the source, uint8 (255: 1.0) or float32, ``[n, height, width, colours]``.
-        points: float32 ``[1, height * width, 2]``.
-        offset: added to what a network answers.
+        points: what networks take at the pixels, float32 ``[1, height * width, n_0]``.
     """
 
     images: Tensor
     points: Tensor
-    offset: float
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,8 @@ class Edit(Task):
         if signals.shape is None:
             raise ConfigError(f"task: edit changes images; the source {source.kind} gives none")
         images = torch.from_numpy(signals.values).unflatten(1, signals.shape)
-        return Drawn(images, torch.from_numpy(signals.coordinates).unsqueeze(0), zoo.fit.offset)
+        points = torch.from_numpy(zoo.forward_pass.inputs(signals.coordinates))
+        return Drawn(images, points.unsqueeze(0))
 
     def output(self, data: TaskData) -> Output:
         """Changed weights of the same network."""
@@ -110,7 +108,7 @@ class Edit(Task):
 
     def build(self, network: Network, data: TaskData) -> nn.Module:
         """A model that begins by changing nothing."""
-        return build_editor(network, data.space, data.w0)
+        return build_editor(network, data.space, data.forward_pass)
 
     def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Mean squared error over the pixels of each network's image."""
@@ -133,13 +131,11 @@ class Edit(Task):
     def drawn(self, data: TaskData, theta: Tensor) -> Tensor:
         """What networks draw: ``[m, height, width, colours]``."""
         drawn: Drawn = data.context
-        points, activation = drawn.points.to(theta), data.activation or "sine"
+        points = drawn.points.to(theta)
         parts = [
-            forward(data.space, some, points, activation, data.w0 or 1.0)
-            for some in theta.split(AT_ONCE)
+            data.forward_pass.evaluate(data.space, some, points) for some in theta.split(AT_ONCE)
         ]
-        whole = torch.cat(parts) + drawn.offset
-        return whole.reshape(len(theta), *drawn.images.shape[1:])
+        return torch.cat(parts).reshape(len(theta), *drawn.images.shape[1:])
 
     def edited(self, images: Tensor) -> Tensor:
         """``[m, height, width, colours]`` in [0, 1] -> the same."""

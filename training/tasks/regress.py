@@ -64,7 +64,7 @@ class Values(Task):
         """The network, its answers scaled to the columns."""
         target = data.target[data.rows["train"]]
         self.check_spread("train_on", target)  # `targets` checked the whole split
-        net = network.build(data.space, len(self.needs), data.w0)
+        net = network.build(data.space, len(self.needs), data.forward_pass)
         return InUnits(net, target.double().mean(0).float(), deviation(target).float())
 
     def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -227,7 +226,7 @@ def _unknown(values: npt.NDArray[Any]) -> bool:
 
 
 def _network(zoo: ZooReader) -> dict[str, Any] | None:
-    return None if zoo.network is None else asdict(zoo.network)
+    return zoo.forward_pass.to_dict()
 
 
 def _flax_name(name: str, layers: int) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
-from zoo_gen.recipe.draws import Draw, extremes
+from zoo_gen.recipe.draws import Draw, extremes, tupled
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
@@ -193,11 +193,15 @@ class Classifier:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: it describes no classifiers.
         """
-        told = {key: _tupled(value) for key, value in plain.items()}
-        told |= {key: _draw(told[key]) for key in HYPERPARAMETERS if isinstance(told[key], dict)}
-        network = {key: _tupled(value) for key, value in plain["network"].items()}
+        settings = {key: tupled(value) for key, value in plain.items()}
+        settings |= {
+            key: Draw.read(settings[key])
+            for key in HYPERPARAMETERS
+            if isinstance(settings[key], dict)
+        }
+        network = {key: tupled(value) for key, value in plain["network"].items()}
         built = NETWORKS[network["kind"]](**network)
-        return cls(**{**told, "runs": runs, "network": built})
+        return cls(**{**settings, "runs": runs, "network": built})
 
     def space(self, image: InputShape, classes: int) -> WeightSpace:
         """The weight space of the networks.
@@ -229,14 +233,6 @@ HYPERPARAMETERS = (
     "steps",
 )
 NETWORKS: dict[str, Callable[..., Architecture]] = {"mlp": Mlp, "cnn": Cnn}
-
-
-def _draw(plain: dict[str, Any]) -> Draw:
-    return Draw(**{key: _tupled(value) for key, value in plain.items()})
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _within(values: Iterable[float], low: float, high: float) -> bool:

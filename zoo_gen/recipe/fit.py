@@ -9,6 +9,7 @@ import numpy as np
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.sources.base import at_least
 
 Fitting = Literal["auto", "fused", "compiled", "eager"]
@@ -101,6 +102,19 @@ class Fit:
         """The weight space of the fitted networks."""
         inputs = 2 * self.fourier_features or self.widths[0]
         return WeightSpace.mlp((inputs, *self.widths[1:]))
+
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """What the fitted networks compute."""
+        return ForwardPass(
+            activation=self.activation,
+            w0=self.w0,
+            offset=self.offset,
+            output="sigmoid" if self.loss == "cross_entropy" else "linear",
+            fourier_features=self.fourier_features,
+            fourier_scale=self.fourier_scale if self.fourier_features else UNKNOWN.fourier_scale,
+            grid="ij" if self.widths[0] == 2 else None,  # as every source lays out its points
+        )
 
 
 def _positive(key: str, value: float) -> None:

@@ -1,46 +1,14 @@
-"""What ``zoo.json`` tells of the networks: their space, how they were fitted, what they compute."""
+"""What ``zoo.json`` says of the networks: their space, how they were fitted, what they compute."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import replace
 from typing import Any
 
 from dws import WeightSpace
-from dws.evaluate import ACTIVATIONS
-from zoo_gen.errors import ConfigError
 from zoo_gen.recipe.classifier import Classifier, Cnn
+from zoo_gen.recipe.forward_pass import ForwardPass, Grid
 from zoo_gen.recipe.recipe import Fit, Recipe
-
-
-@dataclass(frozen=True)
-class Network:
-    """What the networks of a zoo compute: ``h_k = f(W_k h_{k-1} + b_k)``, the last layer linear.
-
-    Attributes:
-        activation: of the hidden layers, a name that `dws.forward` knows.
-        w0: frequency of ``"sine"``; unused by the others.
-        offset: added to the output.
-
-    Raises:
-        ConfigError: another activation, or numbers that are not finite.
-    """
-
-    activation: str = "sine"
-    w0: float = 30.0
-    offset: float = 0.0
-
-    def __post_init__(self) -> None:
-        known = ("sine", *ACTIVATIONS)
-        if self.activation not in known:
-            raise ConfigError(
-                f"activation: got {self.activation!r}, expected {', '.join(known)}; leave it out "
-                "if the networks have another"
-            )
-        if not (isfinite(self.w0) and self.w0 > 0):
-            raise ConfigError(f"w0: got {self.w0}, expected a number above 0")
-        if not isfinite(self.offset):
-            raise ConfigError(f"offset: got {self.offset}, expected a finite number")
 
 
 def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
@@ -82,9 +50,22 @@ def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
     return Fit(**{**told, "widths": tuple(told["widths"])}), None
 
 
-def read_network(recipe: dict[str, Any], fit: Fit | None) -> Network | None:
-    """What the networks compute, None where that is not known, and for classifiers."""
+GRIDS: dict[str, Grid] = {"nfn-siren": "ij", "dwsnets-mnist": "xy", "dwsnets-fashion": "xy"}
+"""Format of an import -> the grid on which its public networks were fitted (their code)."""
+
+
+def read_forward_pass(recipe: dict[str, Any], fit: Fit | None) -> ForwardPass:
+    """What the networks of a zoo compute; the activation of classifiers is a column of theirs."""
     if fit is not None:
-        return Network(fit.activation, fit.w0, fit.offset)
-    known = recipe.get("network")
-    return None if known is None else Network(**known)
+        return fit.forward_pass
+    known = ForwardPass.from_dict(recipe.get("network"))
+    return known if known.grid else replace(known, grid=GRIDS.get(recipe["source"].get("format")))
+
+
+def write_forward_pass(forward_pass: ForwardPass, source: str) -> dict[str, Any] | None:
+    """The same of an import, as plain data for its recipe.
+
+    The grid that a format implies is left out: recipes are older than grids, and hashed.
+    """
+    implied = forward_pass.grid == GRIDS.get(source)
+    return (replace(forward_pass, grid=None) if implied else forward_pass).to_dict()

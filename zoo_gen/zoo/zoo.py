@@ -13,14 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dws import forward
 from zoo_gen.errors import ConfigError, CorruptShard, ZooError
 from zoo_gen.make.classifiers.evaluate import Array, Scores, accuracy_of_rows
-from zoo_gen.make.fit import render
 from zoo_gen.make.generate import read_description, shard_name
 from zoo_gen.zoo import shards
-from zoo_gen.zoo.description import Network as Network
-from zoo_gen.zoo.description import read_fit, read_network, read_space
+from zoo_gen.zoo.description import read_fit, read_forward_pass, read_space
 from zoo_gen.zoo.store import Store
 
 if TYPE_CHECKING:
@@ -54,7 +51,7 @@ class ZooReader:
         fit: how they were fitted, None for classifiers and where that is not known (networks that
             were imported).
         classifier: how they were trained, None for all but zoos of classifiers.
-        network: what they compute, None for classifiers and where that is not known.
+        forward_pass: what they compute, as far as that is known.
         signals: number of signals they were fitted to.
 
     Raises:
@@ -70,7 +67,7 @@ class ZooReader:
             self.space = read_space(self.description["space"])
             recipe = self.description["recipe"]
             self.fit, self.classifier = read_fit(recipe)
-            self.network = read_network(recipe, self.fit)
+            self.forward_pass = read_forward_pass(recipe, self.fit)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
             self._rows = int(recipe["zoo"]["rows_per_shard"])
@@ -172,6 +169,8 @@ class ZooReader:
     def render(self, theta: Tensor, coordinates: np.ndarray[Any, Any]) -> Tensor:
         """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``.
 
+        Points of images are (row, column), whichever order the networks take (`ForwardPass.grid`).
+
         Raises:
             ZooError: it is not known what these networks compute.
         """
@@ -180,18 +179,9 @@ class ZooReader:
                 f"{self.url} holds classifiers, which draw nothing; `evaluate` tells their loss "
                 "and accuracy on images"
             )
-        if self.fit is not None:
-            return render(self.fit, theta, coordinates)
-        if self.network is None:
-            raise ZooError(
-                f"{self.url}: the activation of its networks is not known; import it again with "
-                "--activation (and --w0 for sine)"
-            )
-        points = torch.from_numpy(np.ascontiguousarray(coordinates, np.float32)).unsqueeze(0)
-        net = self.network
         try:
-            return forward(self.space, theta, points, net.activation, net.w0) + net.offset
-        except ValueError as error:
+            return self.forward_pass.render(self.space, theta, coordinates)
+        except (ConfigError, ValueError) as error:
             raise ZooError(f"{self.url}: its networks cannot be drawn: {error}") from error
 
     def draw(self, member: int, coordinates: np.ndarray[Any, Any]) -> Tensor:

@@ -95,7 +95,8 @@ def drawn_by(
     zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]
 ) -> tuple[View, list[Drawing]] | None:
     """The same as arrays, and where they are drawn."""
-    view = None if zoo.classifier or zoo.network is None else _view(zoo, targets)
+    known = zoo.forward_pass.activation is not None
+    view = _view(zoo, targets) if known and not zoo.classifier else None
     if view is None:
         return None
     return view, [_draw(zoo, member, why, view, targets) for member, why in chosen]

@@ -118,7 +118,7 @@ def neighbours(run: Run) -> dict[str, Picture]:
     jobs, pictures = first_jobs(run), {}
     for job in jobs:
         data, zoo = job_data(run.place.store, job)
-        if zoo.network is None or zoo.space.widths[0] != 2:
+        if zoo.forward_pass.activation is None or zoo.space.widths[0] != 2:
             return {}
         found = results.read(run.place.store, job).predictions
         # one network of each of the first classes

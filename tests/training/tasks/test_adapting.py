@@ -75,7 +75,9 @@ def data(zoo: ZooReader) -> TaskData:
 
 
 def test_unchanged_classifiers_score_as_the_zoo_says(data: TaskData, zoo: ZooReader) -> None:
-    _, accuracy = loop.evaluate(build_editor(UnchangedNetwork(), data.space, None), data, "test")
+    _, accuracy = loop.evaluate(
+        build_editor(UnchangedNetwork(), data.space, data.forward_pass), data, "test"
+    )
     signals = SplitDigits().load()
     images, label = signals.values.reshape(-1, 1, 8, 8), signals.columns["label"]
     rows = np.flatnonzero(signals.part == "test")[1::2]
@@ -148,7 +150,7 @@ def test_a_class_without_test_images_is_told(zoo: ZooReader) -> None:
 
 
 def test_a_model_learns_to_adapt(data: TaskData) -> None:
-    unchanged = build_editor(UnchangedNetwork(), data.space, None)
+    unchanged = build_editor(UnchangedNetwork(), data.space, data.forward_pass)
     before = loop.evaluate(unchanged, data, "train")[0]
     settings = Training(epochs=15, batch_size=10, learning_rate=0.01)
     network = DwsNetwork(hidden_channels=8, layers=2, project={"n0": 8})

@@ -47,7 +47,7 @@ def edited(zoo: ZooReader) -> TaskData:
 
 @pytest.mark.parametrize("kind", EDITORS)
 def test_a_model_begins_by_changing_nothing_and_can_learn(kind: str, edited: TaskData) -> None:
-    model = build_editor(EDITORS[kind], edited.space, edited.w0)
+    model = build_editor(EDITORS[kind], edited.space, edited.forward_pass)
     model.standardize.fit(edited.theta)  # type: ignore[union-attr, operator]
     theta = edited.theta[:6]
     torch.testing.assert_close(model(theta), theta, rtol=0, atol=0)
@@ -57,7 +57,7 @@ def test_a_model_begins_by_changing_nothing_and_can_learn(kind: str, edited: Tas
 
 
 def test_a_dwsnet_changes_permuted_networks_alike(edited: TaskData) -> None:
-    model = build_editor(EDITORS["dwsnet"], edited.space, edited.w0).double()
+    model = build_editor(EDITORS["dwsnet"], edited.space, edited.forward_pass).double()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(p.numel()))
     theta, space = edited.theta[:4].double(), edited.space
@@ -108,7 +108,7 @@ def test_contrast_is_the_distance_from_gray_and_is_cut() -> None:
 def test_the_error_is_that_of_what_the_zoo_draws_against_the_edited_image(
     edited: TaskData, zoo: ZooReader
 ) -> None:
-    model = build_editor(UnchangedNetwork(), edited.space, edited.w0)
+    model = build_editor(UnchangedNetwork(), edited.space, edited.forward_pass)
     score, each = loop.evaluate(model, edited, "test")
     signals, rows = Digits().load(), edited.rows["test"]
     drawn = zoo.render(edited.theta[rows], signals.coordinates).reshape(len(rows), 8, 8)
@@ -120,7 +120,7 @@ def test_the_error_is_that_of_what_the_zoo_draws_against_the_edited_image(
 
 
 def test_a_model_learns_to_dilate(edited: TaskData) -> None:
-    unchanged = build_editor(UnchangedNetwork(), edited.space, edited.w0)
+    unchanged = build_editor(UnchangedNetwork(), edited.space, edited.forward_pass)
     before = loop.evaluate(unchanged, edited, "test")[0]["mse"]
     settings = Training(epochs=8, batch_size=24, learning_rate=0.01)
     outcome = loop.train(EDITORS["dwsnet"], edited, settings, 0)

@@ -239,7 +239,7 @@ def test_classifiers_are_not_drawn(zoo: ZooReader) -> None:
 
 def test_what_is_read_is_how_they_were_trained(zoo: ZooReader, classifier_recipe: Recipe) -> None:
     assert zoo.classifier == classifier_recipe.zoo.fit
-    assert (zoo.fit, zoo.network) == (None, None)
+    assert (zoo.fit, zoo.forward_pass.activation) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])

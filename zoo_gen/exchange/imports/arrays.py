@@ -20,8 +20,8 @@ from zoo_gen.exchange import hdf5
 from zoo_gen.exchange.imports.layers import Layout, Shape, Style, is_weight, layout_of
 from zoo_gen.exchange.imports.listing import Listing, fingerprint
 from zoo_gen.exchange.imports.tables import columns_of, read_csv
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.zoo.shards import Columns
-from zoo_gen.zoo.zoo import Network
 
 Tensors = tuple[tuple[str, Shape], ...]
 ARENA_FILE = re.compile(r".*?(\d+)-(\d+)$")
@@ -35,7 +35,7 @@ class Rows:
         format: the layout's name.
         where: the folder or file.
         listing: of the rows.
-        network: what the networks compute, if that is known.
+        forward_pass: what the networks compute, as far as that is known.
         tensors: name and shape of each tensor in the source.
         style: whose kernels they are.
         fetch: rows of the listing -> name -> ``[k, *shape]``.
@@ -46,7 +46,7 @@ class Rows:
     format: str
     where: Path
     listing: Listing
-    network: Network | None
+    forward_pass: ForwardPass
     tensors: Tensors
     style: Style
     fetch: Callable[[npt.NDArray[np.int64]], dict[str, npt.NDArray[Any]]]
@@ -111,8 +111,8 @@ def arena(src: Path) -> Rows:
         first + np.arange(m), np.full(m, ""), fingerprint(src, (p.name for p in paths)), columns
     )
     siren = any(name.startswith("kernel_net") for name, _ in config)
-    network = Network("sine", 30.0, 0.0) if siren else None
-    return Rows("nef-arena", src, listing, network, config, "keras", fetch, by_name=True)
+    forward_pass = ForwardPass("sine", 30.0, 0.0) if siren else UNKNOWN
+    return Rows("nef-arena", src, listing, forward_pass, config, "keras", fetch, by_name=True)
 
 
 def cnn_zoo(src: Path, step: int | None = None) -> Rows:
@@ -161,7 +161,7 @@ def cnn_zoo(src: Path, step: int | None = None) -> Rows:
     def fetch(wanted: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
         return _cut(np.asarray(weights[rows[wanted]]), tensors)
 
-    return Rows("unterthiner-cnn", src, listing, None, tensors, "keras", fetch)
+    return Rows("unterthiner-cnn", src, listing, UNKNOWN, tensors, "keras", fetch)
 
 
 def stacked(src: Path) -> Rows:
@@ -202,7 +202,7 @@ def stacked(src: Path) -> Rows:
     signal = columns.pop("signal", np.arange(m)).astype(np.int64)
     if "diverged" in columns:
         columns["status"] = np.where(columns.pop("diverged") != 0, "diverged", "ok")
-    network = Network(**about["network"]) if about.get("network") else None
+    forward_pass = ForwardPass.from_dict(about.get("network"))
     listing = Listing(
         signal,
         split,
@@ -213,7 +213,7 @@ def stacked(src: Path) -> Rows:
             if x.ndim == 1 and n not in ("member", "view")
         },
     )
-    return Rows("safetensors", src, listing, network, tensors, "torch", read, by_name=True)
+    return Rows("safetensors", src, listing, forward_pass, tensors, "torch", read, by_name=True)
 
 
 def _unmasked(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -19,8 +19,8 @@ from torch import Tensor
 from zoo_gen.errors import SourceError
 from zoo_gen.exchange.imports.layers import Layout, Shape, is_weight, layout_of
 from zoo_gen.exchange.imports.listing import Listing, masked
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.zoo.shards import Columns
-from zoo_gen.zoo.zoo import Network
 
 State = dict[str, Any]
 Tensors = tuple[tuple[str, Shape], ...]
@@ -63,7 +63,7 @@ class Checkpoints:
         where: the folder.
         files: a file per row, below the folder.
         listing: of the rows.
-        network: what the networks compute, if that is known.
+        forward_pass: what the networks compute, as far as that is known.
         extra: columns that lie in the files.
         strict: whether a tensor that belongs to no layer is refused.
         skipped: files left out because they could not be imported.
@@ -73,7 +73,7 @@ class Checkpoints:
     where: Path
     files: list[str]
     listing: Listing
-    network: Network | None = None
+    forward_pass: ForwardPass = UNKNOWN
     extra: Extra | None = None
     strict: bool = False
     skipped: int = 0

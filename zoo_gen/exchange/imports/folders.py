@@ -24,12 +24,12 @@ from zoo_gen.exchange.imports.checkpoints import (
 )
 from zoo_gen.exchange.imports.listing import Listing, fingerprint, masked
 from zoo_gen.exchange.imports.tables import read_table
+from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.shards import Columns
-from zoo_gen.zoo.zoo import Network
 
-PAPER = Network("sine", 30.0, 0.5)
-SIREN = Network("sine", 30.0, 0.0)
+PAPER = ForwardPass("sine", 30.0, 0.5)
+SIREN = ForwardPass("sine", 30.0, 0.0)
 SUFFIXES = (".pth", ".pt", ".safetensors")
 MARKER = "dwszoo-export.json"  # what `dwszoo export` leaves beside the files
 
@@ -147,8 +147,8 @@ def folder(src: Path, labels: Path | None = None) -> Checkpoints:
     rows = [_Row(file, int(signal[i]), int(view[i]), str(split[i])) for i, file in enumerate(files)]
     marker = src / MARKER
     known = json.loads(marker.read_text()).get("network") if marker.is_file() else None
-    network = Network(**known) if known else None
-    found = _checkpoints("folder", src, rows, "a.pth", network, None, beside, columns)
+    forward_pass = ForwardPass.from_dict(known)
+    found = _checkpoints("folder", src, rows, "a.pth", forward_pass, None, beside, columns)
     found.strict = True
     found.extra = _own_numbers(found, columns)
     return found
@@ -175,7 +175,7 @@ def _checkpoints(
     src: Path,
     rows: list[_Row],
     pattern: str,
-    network: Network | None,
+    forward_pass: ForwardPass,
     extra: Extra | None = None,
     beside: Iterable[Path] = (),
     columns: Columns | None = None,
@@ -196,7 +196,7 @@ def _checkpoints(
         marks,
         known,
     )
-    return Checkpoints(kind, src, files, listing, network, extra)
+    return Checkpoints(kind, src, files, listing, forward_pass, extra)
 
 
 def walked(src: Path) -> list[str]:

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
 from zoo_gen.exchange.imports.layers import Layout
+from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import SPLITS, Split
 from zoo_gen.sources import proportional
 from zoo_gen.zoo.shards import Columns
-from zoo_gen.zoo.zoo import Network
 
 SAMPLES = 64  # files, or pieces of a large file, whose content enters a fingerprint
 SAMPLE_BYTES = 1 << 16
@@ -92,7 +92,7 @@ class Foreign(Protocol):
 
     format: str
     where: Path
-    network: Network | None
+    forward_pass: ForwardPass
     listing: Listing
     skipped: int
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +20,11 @@ import torch
 from zoo_gen.errors import SourceError, ZooError
 from zoo_gen.exchange.imports.listing import Foreign
 from zoo_gen.make.generate import read_description, shard_name
+from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import FORMAT, Split, hash8, hashed
 from zoo_gen.zoo import shards
-from zoo_gen.zoo.description import write_space
+from zoo_gen.zoo.description import write_forward_pass, write_space
 from zoo_gen.zoo.store import Store
-from zoo_gen.zoo.zoo import Network
 
 SHARD_BYTES = 32 << 20  # of weights
 MOST_ROWS = 4096
@@ -63,7 +63,7 @@ class Import:
         name: readable half of the zoo's folder.
         source: the networks.
         split: how signals are divided where the source does not.
-        network: what the networks compute; None for what the source tells.
+        forward_pass: what the networks compute; None for what the source says.
         rows_per_shard: None for as many as make 32 MB, 4,096 at most.
     """
 
@@ -71,7 +71,7 @@ class Import:
     name: str
     source: Foreign
     split: Split
-    network: Network | None = None
+    forward_pass: ForwardPass | None = None
     rows_per_shard: int | None = None
 
     @property
@@ -83,7 +83,7 @@ class Import:
     def recipe(self) -> dict[str, Any]:
         """Everything that changes a row."""
         source, listing = self.source, self.source.listing
-        network = self.network or source.network
+        forward_pass = self.forward_pass or source.forward_pass
         rows = self.rows_per_shard or max(
             1, min(MOST_ROWS, SHARD_BYTES // (4 * source.layout.space.size))
         )
@@ -92,7 +92,7 @@ class Import:
             "source": {"kind": "import", "format": source.format, "skipped": source.skipped},
             "fingerprint": listing.fingerprint,
             "signals": len(np.unique(listing.signal)),
-            "network": None if network is None else asdict(network),
+            "network": write_forward_pass(forward_pass, source.format),
             "zoo": {
                 "fit": None,
                 "split": hashed(self.split),
@@ -216,19 +216,6 @@ class Import:
         }
         self.store.publish(path, json.dumps(description, indent=2).encode())
         return description
-
-
-def named(network: Network | None, **told: Any) -> Network | None:
-    """What the networks compute, where a person told parts of it; None as long as none is known.
-
-    Args:
-        network: what the source tells.
-        told: fields of `Network`, None where nothing was told.
-    """
-    known = {key: value for key, value in told.items() if value is not None}
-    if network is not None:
-        return replace(network, **known)
-    return Network(**known) if known else None
 
 
 def _typed(

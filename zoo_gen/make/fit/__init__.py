@@ -7,7 +7,6 @@ zoo_gen.make.fit.choice      which of them, and what happens where one cannot
 
 from zoo_gen.make.fit.choice import choose
 from zoo_gen.make.fit.networks import Fitted, fit_networks
-from zoo_gen.make.fit.problem import render
 from zoo_gen.make.fit.start import init
 
-__all__ = ["Fitted", "choose", "fit_networks", "init", "render"]
+__all__ = ["Fitted", "choose", "fit_networks", "init"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo_gen.errors import SourceError
 from zoo_gen.make.fit.choice import RUNS, choose
-from zoo_gen.make.fit.problem import Array, Problem, features, losses, outputs
+from zoo_gen.make.fit.problem import Array, Problem, losses, outputs
 from zoo_gen.make.fit.start import init
 from zoo_gen.recipe.fit import Fit, Fitting
 
@@ -67,7 +67,8 @@ def fit_networks(
         SourceError: targets or coordinates with NaN or infinity, of another size, or empty.
     """
     _check(fit, seeds, coordinates, targets)
-    problem = Problem(fit, seeds, features(fit, coordinates), np.ascontiguousarray(targets))
+    inputs = fit.forward_pass.inputs(coordinates)
+    problem = Problem(fit, seeds, inputs, np.ascontiguousarray(targets))
     theta, told = init(fit, seeds), _Throttled(progress)
     execution = choose(fitting, fit, members or len(seeds), len(coordinates))
     steps = RUNS[execution](problem, theta, told.add)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dws import forward
 from zoo_gen.make.classifiers.optimizers import RULES, Rule
 from zoo_gen.recipe.fit import Fit
 
@@ -61,37 +60,12 @@ class Problem:
         return out.astype(np.float32)
 
 
-def features(fit: Fit, coordinates: Array) -> Array:
-    """What the networks take, ``[points, n_0]``: the coordinates, or their Fourier features.
-
-    These are cos(2 pi B x) and sin(2 pi B x) (Tancik et al. 2020), the entries of B from a normal
-    distribution, the same for every zoo of these numbers.
-    """
-    x = np.ascontiguousarray(coordinates, np.float32)
-    if not fit.fourier_features:
-        return x
-    rng = np.random.Generator(np.random.PCG64(fit.fourier_features))
-    matrix = fit.fourier_scale * rng.standard_normal((x.shape[1], fit.fourier_features))
-    angle = 2 * pi * (x @ matrix)
-    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-
-
-def render(fit: Fit, theta: Tensor, coordinates: Array) -> Tensor:
-    """What the networks draw: ``[m, points, d_out]``, of images about [0, 1]."""
-    drawn = outputs(fit, theta, features(fit, coordinates))
-    return torch.sigmoid(drawn) if fit.loss == "cross_entropy" else drawn
-
-
 def outputs(fit: Fit, theta: Tensor, x: Array) -> Tensor:
     """What the last layer answers at these inputs, ``[m, points, d_out]``."""
     points = torch.from_numpy(x).unsqueeze(0)
     batch = max(1, (1 << 20) // (len(x) * max(fit.widths)))
-    return torch.cat(
-        [
-            forward(fit.space, t, points, fit.activation, fit.w0) + fit.offset
-            for t in theta.split(batch)
-        ]
-    )
+    forward_pass, space = fit.forward_pass, fit.space
+    return torch.cat([forward_pass.logits(space, t, points) for t in theta.split(batch)])
 
 
 def losses(fit: Fit, out: Tensor, y: Tensor) -> Tensor:
