@@ -31,7 +31,7 @@ from training.data import prepare
 from training.models import DwsNetwork
 from training.settings import Training
 from training.tasks import Classify, TaskData, load
-from zoo_gen import DwszooError, Fit, ForwardPass, Recipe, open_zoo
+from zoo_gen import DwszooError, Fit, Recipe, open_zoo
 from zoo_gen.make.fit import fit_networks
 from zoo_gen.recipe.fit import Fitting
 from zoo_gen.recipe.recipe import SPLITS
@@ -97,7 +97,7 @@ def fitted(mnist: str, limit: int | None, fitting: Fitting) -> tuple[TaskData, s
         member=torch.from_numpy(np.flatnonzero(good)),
         rows=index,
         left_out=int((~good).sum()),
-        forward_pass=ForwardPass(fit.activation, fit.w0, fit.offset),
+        forward_pass=fit.forward_pass,
         task=Classify(),
         target=classes.values,
         classes=classes.classes,

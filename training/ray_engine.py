@@ -10,46 +10,20 @@ lane may have several workers, which Ray Train starts (`training.ray_train`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from training import results
-from training.checkpoints import FileCheckpoints
 from training.jobs import TrainingJob
+from training.lanes import MAX_FAILURES, Lane, train_lane
 from training.local_engine import use_threads
 from training.tracking import Tracking
-from training.train_job import OnEpoch, train_job
-from training.workers import any_worker, worker
+from training.train_job import OnEpoch
 from zoo_gen import DwszooError, EngineError, Store
 from zoo_gen.make.ray_engine import POLL_SECONDS, Meter, forwarded, repeat
 
 CHECKPOINT_SECONDS = 10
-MAX_FAILURES = 3
-
-
-@dataclass(frozen=True)
-class Lane:
-    """Jobs that are trained one after another.
-
-    Attributes:
-        store: the root.
-        jobs: in order.
-        tracking: where runs go.
-        meter: actor that epochs and log lines are sent to.
-        workers: that share each batch.
-        use_gpu: one GPU per worker, else one CPU.
-        every: seconds between checkpoints, at least.
-    """
-
-    store: Store
-    jobs: list[TrainingJob]
-    tracking: Tracking
-    meter: Any
-    workers: int
-    use_gpu: bool
-    every: float
 
 
 def train_on_ray(
@@ -116,25 +90,6 @@ def _lead_group(lane: Lane) -> None:
     from training.ray_train import train_in_group  # loads Ray Train
 
     train_in_group(lane)
-
-
-def train_lane(lane: Lane, device: str) -> None:
-    """Train the jobs of a lane that have no result; every one of its workers calls.
-
-    Raises:
-        DwszooError: what a job raises.
-    """
-    rank, _ = worker()
-
-    def on_epoch(job: TrainingJob, epoch: int, record: dict[str, float]) -> None:
-        lane.meter.tell.remote(job.hash8, (epoch, record))
-
-    for job in lane.jobs:
-        # the first worker looks, for all: what it sees may change while another one looks
-        if any_worker(rank == 0 and results.done(lane.store, job), device):
-            continue
-        checkpoints = FileCheckpoints(lane.store, job, lane.every)
-        train_job(lane.store, job, lane.tracking, checkpoints, on_epoch, device)
 
 
 def _raise_failure_of(ref: Any) -> None:

@@ -16,8 +16,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from training.checkpoints import CHECKPOINTS
+from training.lanes import MAX_FAILURES, Lane, train_lane
 from training.local_engine import use_threads
-from training.ray_engine import MAX_FAILURES, Lane, train_lane
 from training.workers import OtherWorkerFailed
 from zoo_gen import DwszooError, EngineError, Store
 from zoo_gen.make.ray_engine import forwarded

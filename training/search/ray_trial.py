@@ -16,8 +16,8 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from training.lanes import MAX_FAILURES
 from training.local_engine import use_threads
-from training.ray_engine import MAX_FAILURES
 from training.ray_train import collect_reports_soon, last_line, storage
 from training.search.ray_zoo import make_zoo
 from training.search.settings import Objective
