@@ -11,7 +11,7 @@ import torch
 from training.jobs import TrainingJob
 from training.loop import State
 from zoo_gen import Store
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 
@@ -66,9 +66,9 @@ def decode_state(data: bytes, job: TrainingJob) -> State | None:
         state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         owner = state.pop("job")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError):
-        tell_once(f"{job.title}: its checkpoint is damaged; it begins anew")
+        log_once(f"{job.title}: its checkpoint is damaged; it begins anew")
         return None
     if owner != job.hash8:
-        tell_once(f"{job.title}: its checkpoint is another training's; it begins anew")
+        log_once(f"{job.title}: its checkpoint is another training's; it begins anew")
         return None
     return state

@@ -19,7 +19,7 @@ from pipeline.views.report.rows import Row, best_of
 from training import results
 from training.tasks import Classify, Regress, Task, TaskData
 from zoo_gen import ModelError, Store
-from zoo_gen.make.classifiers.rows import RUN_STEPS
+from zoo_gen.recipe.classifier import RUN_STEPS
 
 NAN = math.nan
 Command = Callable[..., tuple[int, str, str]]

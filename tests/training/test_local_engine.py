@@ -13,7 +13,7 @@ from training.checkpoints import FileCheckpoints, decode_state, encode_state
 from training.local_engine import train_locally
 from training.tracking import Tracking
 from zoo_gen import Store
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.ray_engine import repeat
 
 Said = Callable[[], list[str]]
@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_is_logged(job, tmp_path: Path, said: Said) -> None
 
 
 def test_what_the_driver_has_logged_is_not_logged_again_for_its_workers(said: Said) -> None:
-    tell_once("known")
+    log_once("known")
     told: set[Any] = set()
     for _ in range(2):
         repeat({("said", "known"): "known", ("said", "new"): "new", "job": (1, {})}, told)

@@ -21,7 +21,8 @@ from training.data import WeightData
 from training.models import Network
 from training.tasks.metrics import Metric, Output
 from zoo_gen import ConfigError, ForwardPass, Source, ZooReader
-from zoo_gen.recipe.recipe import SPLITS, AnyFit, hashed
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import SPLITS, hashed
 
 Columns = dict[str, npt.NDArray[Any]]
 Answers = dict[str, Tensor]
@@ -150,7 +151,7 @@ class Task(ABC):
                     f"targets of {self.kind} are those of the very networks"
                 )
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Raise `ConfigError` unless networks that were made so can learn the task.
 
         Args:

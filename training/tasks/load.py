@@ -9,7 +9,7 @@ from training.data import read_zoo
 from training.tasks.base import Task, TaskData
 from training.tasks.classify import Classify
 from zoo_gen import Source, ZooReader
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 
 
 def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None) -> TaskData:
@@ -43,7 +43,7 @@ def _warn_of_single_classes(where: str, target: Tensor, rows: dict[str, Tensor])
     """Log each split, of those that scores are computed on, whose networks are all of one class."""
     for split in ("val", "test"):
         if len(found := torch.unique(chosen := target[rows[split]])) == 1:
-            tell_once(
+            log_once(
                 f"{where}: all networks of the {split} split, {len(chosen)}, are of class "
                 f"{int(found[0])}: what is right there says nothing of others; use more networks"
             )

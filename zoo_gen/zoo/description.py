@@ -6,24 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 from dws import WeightSpace
-from zoo_gen.recipe.classifier import Classifier, Cnn
 from zoo_gen.recipe.forward_pass import ForwardPass, Grid
-from zoo_gen.recipe.recipe import Fit, Recipe
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import MAKERS, Recipe
 
 
 def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
     """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
     told = {"size": space.size, "names": list(space.names)}
-    fit = recipe.zoo.fit
-    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+    shapes = recipe.zoo.fit.torch_shapes(space)
+    if shapes is None:
         return {"widths": list(space.widths), **told}
-    side = fit.network.kernel
-    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
     return {
         "axes": {name: list(axes) for name, axes in space.axes.items()},
         "sizes": dict(space.sizes),
         "hidden": list(space.hidden),
-        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
         **told,
     }
 
@@ -40,24 +38,26 @@ def write_space(space: WeightSpace) -> dict[str, Any]:
     return space.to_dict()
 
 
-def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
-    """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
-    told = recipe["zoo"].get("fit")
-    if told is None:
-        return None, None
-    if told.get("kind") == "classifier":
-        return None, Classifier.read(told, runs=int(recipe["signals"]))
-    return Fit(**{**told, "widths": tuple(told["widths"])}), None
+def read_maker(recipe: dict[str, Any]) -> Maker | None:
+    """How the members of a zoo were made; None where that is not known.
+
+    Raises:
+        ValueError: it is described by fields or values that no maker has.
+    """
+    plain = recipe["zoo"].get("fit")
+    if plain is None:
+        return None
+    return MAKERS[plain.get("kind", "siren")].read(plain, int(recipe["signals"]))
 
 
 GRIDS: dict[str, Grid] = {"nfn-siren": "ij", "dwsnets-mnist": "xy", "dwsnets-fashion": "xy"}
 """Format of an import -> the grid on which its public networks were fitted (their code)."""
 
 
-def read_forward_pass(recipe: dict[str, Any], fit: Fit | None) -> ForwardPass:
+def read_forward_pass(recipe: dict[str, Any], maker: Maker | None) -> ForwardPass:
     """What the networks of a zoo compute; the activation of classifiers is a column of theirs."""
-    if fit is not None:
-        return fit.forward_pass
+    if maker is not None:
+        return maker.forward_pass
     known = ForwardPass.from_dict(recipe.get("network"))
     return known if known.grid else replace(known, grid=GRIDS.get(recipe["source"].get("format")))
 
