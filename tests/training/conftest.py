@@ -26,7 +26,6 @@ from zoo_gen import (
     Zoo,
     ZooReader,
     generate,
-    log,
 )
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
@@ -108,5 +107,5 @@ def said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Callable[[], list[str]]:
     """What was logged so far, by a process that has logged nothing before."""
-    monkeypatch.setattr(log, "_logged", set())
+    monkeypatch.setattr("zoo_gen.log._logged", set())
     return lambda: [record.getMessage() for record in caplog.records]
