@@ -18,7 +18,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from zoo_gen.retry import LOG
+from zoo_gen.log import LOG
 
 
 @dataclass(frozen=True)

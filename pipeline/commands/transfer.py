@@ -50,7 +50,15 @@ from pipeline.config.names import NAME
     type=click.Choice(["ij", "xy"]),
     help="Coordinates of images: ij is (row, column), xy is (column, row).",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be imported.")
+@click.option("--part", metavar="NAME", help="The network to take of files that hold several.")
+@click.option(
+    "--ignore", multiple=True, metavar="PATTERN", help="Leave out tensors, such as 'log_std'."
+)
+@click.option("--order", metavar="A,B,...", help="Names of the layers, from input to output.")
+@click.option("--glob", metavar="PATTERN", help="folder: which files are networks, by their names.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Leave out files that are bad or of another architecture."
+)
 @root_option
 @debug_option
 def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
@@ -62,14 +70,16 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     dwszoo import nef-arena mnist-nefs --split-at 55000,60000
     dwszoo import unterthiner-cnn cifar10 --step 86
     dwszoo import folder my-networks --labels labels.csv --activation relu
+    dwszoo import folder agents --part actor --ignore log_std
 
     FORMAT is dwsnets-mnist, dwsnets-fashion, dwsnets-sine, nfn-siren, nef-arena, unterthiner-cnn,
-    folder (any .pth, .pt or .safetensors, one network each) or safetensors (one file for all).
-    Files are read without running code in them.
+    folder (any files with a network each: .pth, .pt, .ckpt, .bin, .pth.tar, .safetensors, .npz,
+    .h5, .hdf5, .msgpack) or safetensors (one file for all). Files are read without running code
+    in them.
     """
     from pipeline.commands.progress import Bar
     from zoo_gen import ConfigError, Split, Store
-    from zoo_gen.exchange.imports import Import, open_source
+    from zoo_gen.exchange.imports import Import, Reading, open_source
 
     console = Console(stderr=True)
     bare = re.sub(r"[^A-Za-z0-9_.-]+", "-", src.resolve().name.removesuffix(".safetensors"))
@@ -79,6 +89,8 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     shares = _whole_numbers("--split", options["split"], 3)
     split = Split(shares[0], shares[1], shares[2], options["split_seed"])
     points = options["split_at"] and _whole_numbers("--split-at", options["split_at"], 2)
+    order = options["order"] and tuple(name.strip() for name in options["order"].split(","))
+    reading = Reading(options["part"], options["ignore"], order or None)
     with console.status(f"listing {src}") as status:
 
         def looked(done: int) -> None:
@@ -92,18 +104,21 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
             (points[0], points[1]) if points else None,
             options["skip_bad"],
             looked,
+            reading,
+            options["glob"],
         )
     known = {key: options[key] for key in ("activation", "w0", "offset", "grid")}
     known["scaled_bias"] = False if options["plain_bias"] else None
     job = Import(Store(root), name, source, split, source.forward_pass.updated(**known))
     with Bar(console, f"importing {kind} as {name}-{job.hash8}", job.members, "networks") as bar:
         done = job.run(bar.update)
-    for count, what in (
-        (done.diverged, "networks have weights that are not finite; training leaves them out"),
-        (source.skipped, "files could not be imported and were left out"),
-    ):
-        if count:
-            bar.say(f"{name}: {count:,} {what}")
+        if done.diverged:
+            bar.say(
+                f"{name}: {done.diverged:,} networks have weights that are not finite; training "
+                "leaves them out"
+            )
+        for note in source.notes:
+            bar.say(f"{name}: {note}")
     click.echo(job.store.url(job.folder))
 
 

@@ -51,7 +51,8 @@ DOORS = {
     },
     "PIL": {"zoo_gen/sources/pictures.py"},
     "trimesh": {"zoo_gen/sources/meshes.py"},
-    "h5py": {"zoo_gen/exchange/hdf5.py"},
+    "h5py": {"zoo_gen/exchange/hdf5.py", "zoo_gen/exchange/imports/files/keras_files.py"},
+    "msgpack": {"zoo_gen/exchange/imports/files/array_files.py"},
     "triton": {"zoo_gen/make/fit/triton_kernel.py"},
     "click": {
         "pipeline/commands/cli.py",
@@ -64,7 +65,11 @@ DOORS = {
         "pipeline/commands/transfer.py",
         "pipeline/tune/command.py",
     },
-    "pydantic": {"pipeline/config/config.py", "pipeline/config/kinds.py"},
+    "pydantic": {
+        "pipeline/config/config.py",
+        "pipeline/config/kinds.py",
+        "zoo_gen/recipe/maker.py",  # from zoo.json, at the first zoo that is read
+    },
     "importlib.metadata": {
         "pipeline/commands/doctor/machine.py",
         "pipeline/commands/doctor/services.py",

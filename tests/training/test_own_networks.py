@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -66,10 +68,24 @@ def test_code_of_a_file_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_module_of_own_code_is_told_what_to_do(tmp_path: Path) -> None:
-    torch.save(Own(), tmp_path / "own.pth")
-    with pytest.raises(SourceError, match=r"Own\).* is refused; expected .*net\.state_dict\(\)"):
-        read_network(tmp_path / "own.pth")
+def test_a_module_whose_class_is_gone_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, theirs = Own(), ModuleType("theirs")
+    theirs.Own = Own  # type: ignore[attr-defined]
+    monkeypatch.setattr(Own, "__module__", "theirs")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "theirs", theirs)
+        torch.save(own, tmp_path / "own.pth")
+    _, theta = read_network(tmp_path / "own.pth")
+    assert torch.equal(theta[0], parameters_to_vector(own.parameters()).detach())
+
+
+@pytest.mark.parametrize("name", ["log_std", "1.running_mean", "0.weight_g"])
+def test_what_import_refuses_is_refused_here_too(net: nn.Sequential, name: str, tmp_path) -> None:
+    torch.save({**net.state_dict(), name: torch.zeros(3)}, tmp_path / "x.pth")
+    with pytest.raises(SourceError, match=rf"the tensor {name}, which is no weight or bias"):
+        read_network(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a file of torch"])

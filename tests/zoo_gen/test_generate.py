@@ -27,7 +27,8 @@ from zoo_gen import (
     ZooReader,
     generate,
 )
-from zoo_gen.make.generate import Job, Progress, ShardDone, fit_shard
+from zoo_gen.make.generate import ShardDone, fit_shard
+from zoo_gen.make.job import Progress, ShardJob
 from zoo_gen.zoo.shards import decode
 
 
@@ -39,7 +40,7 @@ def shards(store: Store, recipe: Recipe) -> dict[str, bytes]:
 class ShuffledEngine:
     """Shards in another order."""
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         random.Random(0).shuffle(missing)
         return (fit_shard(job, shard) for shard in missing)
 
@@ -50,7 +51,7 @@ class CountingEngine(LocalEngine):
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         self.asked += missing
         return super().fit(job, missing, progress)
 
@@ -58,7 +59,7 @@ class CountingEngine(LocalEngine):
 class FailingEngine(LocalEngine):
     """Fails after one shard."""
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         yield fit_shard(job, missing[0])
         raise StorageError("planted")
 
@@ -190,7 +191,7 @@ def test_an_error_in_a_ray_task_comes_out_as_itself(
 
     store = Store(str(tmp_path))
     store.publish(f"{recipe.folder}/shards", b"a file where the folder should be")
-    job = Job(store, recipe, signals, {})
+    job = ShardJob(store, recipe, signals, {})
     with pytest.raises(StorageError, match="part-0000"):
         list(RayEngine().fit(job, [0, 1], lambda done: None))
 

@@ -17,7 +17,8 @@ from zoo_gen import LocalEngine, Recipe, Signals, Store, ZooReader, open_zoo
 from zoo_gen.health.health import examine
 from zoo_gen.health.streaming import Ends, Moments, Thinned, Words
 from zoo_gen.health.verdict import findings
-from zoo_gen.make.generate import generate, shard_name
+from zoo_gen.make.generate import generate
+from zoo_gen.zoo.layout import shard_name
 from zoo_gen.zoo.shards import Columns, decode, encode
 
 Change = Callable[[Columns], object]

@@ -7,7 +7,8 @@ from typing import Any
 import ray
 
 from zoo_gen import DwszooError, EngineError, LocalEngine, Recipe, Signals, Store
-from zoo_gen.make.generate import generate, missing_shards
+from zoo_gen.make.generate import generate
+from zoo_gen.zoo.layout import missing_shards
 
 ATTEMPTS = 3
 

@@ -19,7 +19,7 @@ from training.tracking.runs import BEGUN, PARENT, Tracking
 from training.tracking.store import client_of, told, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
-from zoo_gen.retry import LOG
+from zoo_gen.log import LOG
 
 TRIAL, STATUS, REASON = "trial", "status", "reason"
 REASON_LENGTH = 500

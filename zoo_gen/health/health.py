@@ -20,7 +20,7 @@ from torch import Tensor
 from zoo_gen.errors import ZooError
 from zoo_gen.health.shard_check import BadShard, Measured, each_shard, rows_per_shard, strays
 from zoo_gen.health.streaming import Ends, Moments, Thinned, Words
-from zoo_gen.make.generate import shard_name
+from zoo_gen.zoo.layout import shard_name
 from zoo_gen.zoo.shards import Columns
 from zoo_gen.zoo.zoo import Rows, ZooReader
 

@@ -17,11 +17,10 @@ from typing import Any
 import ray
 
 from zoo_gen.errors import DwszooError, EngineError
-from zoo_gen.log_once import was_told
+from zoo_gen.log import LOG, was_logged
 from zoo_gen.make.fit.choice import wants_gpu
-from zoo_gen.make.generate import Job, Progress, ShardDone, fit_shard
-from zoo_gen.recipe.fit import Fit
-from zoo_gen.retry import LOG
+from zoo_gen.make.generate import ShardDone, fit_shard
+from zoo_gen.make.job import Progress, ShardJob
 
 POLL_SECONDS = 0.3
 RETRIES = 3
@@ -91,7 +90,7 @@ class RayEngine:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         """Fit and publish these shards, yielding them as they are done.
 
         Raises:
@@ -132,17 +131,17 @@ class RayEngine:
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
-def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
+def _fit_shard(job: ShardJob, shard: int, meter: Any) -> ShardDone:
     with forwarded(meter):
         return fit_shard(job, shard, lambda n: meter.tell.remote(("fitted", shard), n))
 
 
-def _gpu_share(job: Job) -> float:
+def _gpu_share(job: ShardJob) -> float:
     """What of a GPU a task asks for: a part, where there is one and the zoo is worth it."""
     zoo, points = job.recipe.zoo, len(job.signals.coordinates)
-    if not isinstance(zoo.fit, Fit) or not ray.cluster_resources().get("GPU"):
-        return 0.0
-    return GPU_SHARE if wants_gpu(job.fitting, zoo.fit, job.recipe.members, points) else 0.0
+    operations = zoo.fit.gpu_operations(job.recipe.members, points)
+    there = ray.cluster_resources().get("GPU")
+    return GPU_SHARE if there and wants_gpu(job.fitting, operations) else 0.0
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -186,7 +185,7 @@ def repeat(known: dict[Any, Any], told: set[Any]) -> None:
     """Log in the driver what workers have said and was not told yet."""
     new = [key for key in known if isinstance(key, tuple) and key[0] == "said" and key not in told]
     for key in new:
-        if not was_told(known[key]):  # by the driver, of what it does itself
+        if not was_logged(known[key]):  # by the driver, of what it does itself
             LOG.warning(known[key])
     told.update(new)
 

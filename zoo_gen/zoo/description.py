@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from dws import WeightSpace
-from zoo_gen.recipe.classifier import Classifier, Cnn
 from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
-from zoo_gen.recipe.recipe import Fit, Recipe
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import MAKERS, Recipe
 
 
 def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
     """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
     told = {"size": space.size, "names": list(space.names)}
-    fit = recipe.zoo.fit
-    if not (isinstance(fit, Classifier) and isinstance(fit.network, Cnn)):
+    shapes = recipe.zoo.fit.torch_shapes(space)
+    if shapes is None:
         return {"widths": list(space.widths), **told}
-    side = fit.network.kernel
-    kernels = {name: (*s[:2], side, side) for name, s in space.shapes.items() if len(s) == 3}
     return {
         "axes": {name: list(axes) for name, axes in space.axes.items()},
         "sizes": dict(space.sizes),
         "hidden": list(space.hidden),
-        "shapes": {name: list(kernels.get(name, s)) for name, s in space.shapes.items()},
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
         **told,
     }
 
@@ -39,14 +37,16 @@ def write_space(space: WeightSpace) -> dict[str, Any]:
     return space.to_dict()
 
 
-def read_fit(recipe: dict[str, Any]) -> tuple[Fit | None, Classifier | None]:
-    """How the networks of a zoo were fitted or trained, as `zoo.json` tells it."""
-    told = recipe["zoo"].get("fit")
-    if told is None:
-        return None, None
-    if told.get("kind") == "classifier":
-        return None, Classifier.read(told, runs=int(recipe["signals"]))
-    return Fit(**{**told, "widths": tuple(told["widths"])}), None
+def read_maker(recipe: dict[str, Any]) -> Maker | None:
+    """How the members of a zoo were made; None where that is not known.
+
+    Raises:
+        ValueError: it is described by fields or values that no maker has.
+    """
+    plain = recipe["zoo"].get("fit")
+    if plain is None:
+        return None
+    return MAKERS[plain.get("kind", "siren")].read(plain, int(recipe["signals"]))
 
 
 IMPLIED: dict[str, dict[str, Any]] = {
@@ -57,10 +57,10 @@ IMPLIED: dict[str, dict[str, Any]] = {
 """Format of an import -> how its public networks were fitted, as their code has it."""
 
 
-def read_forward_pass(recipe: dict[str, Any], fit: Fit | None) -> ForwardPass:
+def read_forward_pass(recipe: dict[str, Any], maker: Maker | None) -> ForwardPass:
     """What the networks of a zoo compute; the activation of classifiers is a column of theirs."""
-    if fit is not None:
-        return fit.forward_pass
+    if maker is not None:
+        return maker.forward_pass
     implied = IMPLIED.get(recipe["source"].get("format"), {})
     return ForwardPass.from_dict({**implied, **(recipe.get("network") or {})})
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from zoo_gen import Classifier, Draw, LocalEngine, Mlp, Recipe, Signals, Split, Store, Zoo
-from zoo_gen.make.classifiers.runs import Images
 from zoo_gen.make.generate import generate
 from zoo_gen.sources.images import Digits, images_with_labels
+from zoo_gen.sources.labelled import LabelledImages
 
 FIT = Classifier(
     Mlp((6, 5)),
@@ -38,12 +38,12 @@ def labelled() -> Signals:
 
 
 @pytest.fixture(scope="session")
-def noise() -> Images:
+def noise() -> LabelledImages:
     """Images of two channels, 7x6 pixels, in five classes."""
     rng = np.random.default_rng(0)
     rows = np.arange(200)
     pixels = rng.integers(0, 256, (200, 42, 2), np.uint8)
-    return Images(pixels, rng.integers(0, 5, 200), rows[:150], rows[150:], (2, 7, 6))
+    return LabelledImages(pixels, rng.integers(0, 5, 200), rows[:150], rows[150:], (2, 7, 6))
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def test_a_wrong_network_is_told_by_its_key(build: Any, message: str) -> None:
 def test_what_is_written_is_read(network: Mlp | Cnn) -> None:
     steps, noise = Draw(choice=(3, 4)), Draw(uniform=(0.0, 0.5))
     fit = replace(FIT, network=network, classes="pairs", steps=steps, label_noise=noise)
-    assert Classifier.read(json.loads(json.dumps(hashed(fit))), runs=3) == fit
+    assert Classifier.read(json.loads(json.dumps(hashed(fit))), groups=3) == fit
 
 
 def test_steps_of_a_range_are_whole() -> None:

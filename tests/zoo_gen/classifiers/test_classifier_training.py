@@ -18,8 +18,9 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from zoo_gen import Classifier, Cnn, Draw, Idx, Mlp
 from zoo_gen.make.classifiers import accuracy
 from zoo_gen.make.classifiers.optimizers import Update
-from zoo_gen.make.classifiers.runs import Images, Order, Run, dealt_pair, draw_run
+from zoo_gen.make.classifiers.runs import ClassifierRun, Order, dealt_pair, draw_run
 from zoo_gen.make.classifiers.train import batches, train
+from zoo_gen.sources.labelled import LabelledImages
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -48,11 +49,11 @@ MIXED = Classifier(
 )
 
 
-def runs_of(fit: Classifier, pair: tuple[int, int] | None = None) -> list[Run]:
+def runs_of(fit: Classifier, pair: tuple[int, int] | None = None) -> list[ClassifierRun]:
     return [draw_run(fit, seed, pair) for seed in range(fit.runs)]
 
 
-def plain_loop(fit: Classifier, run: Run, images: Images) -> torch.Tensor:
+def plain_loop(fit: Classifier, run: ClassifierRun, images: LabelledImages) -> torch.Tensor:
     """One network, as anybody would train it, with the dropout that the run draws."""
     outputs = fit.outputs(images.classes)
     net = fit.network.module(images.shape, outputs, str(run.settings["activation"]))
@@ -84,7 +85,7 @@ def plain_loop(fit: Classifier, run: Run, images: Images) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_weights_equal_the_plain_loops(network: str, noise: Images) -> None:
+def test_weights_equal_the_plain_loops(network: str, noise: LabelledImages) -> None:
     fit = replace(MIXED, network=NETWORKS[network])
     runs = runs_of(fit)
     assert {run.settings["optimizer"] for run in runs} == set(OPTIMIZERS)
@@ -93,7 +94,7 @@ def test_weights_equal_the_plain_loops(network: str, noise: Images) -> None:
     torch.testing.assert_close(train(fit, runs, noise)[:, -1], slow, rtol=1e-4, atol=1e-4)
 
 
-def test_a_pair_of_classes_is_told_apart(noise: Images) -> None:
+def test_a_pair_of_classes_is_told_apart(noise: LabelledImages) -> None:
     fit = replace(MIXED, classes="pairs", label_noise=0.0)
     runs = runs_of(fit, (1, 3))
     slow = torch.stack([plain_loop(fit, run, noise) for run in runs])
@@ -102,7 +103,7 @@ def test_a_pair_of_classes_is_told_apart(noise: Images) -> None:
     assert (noise.label[rows] == np.where(label == 1, 3, 1)).all()
 
 
-def test_a_snapshot_is_the_run_cut_short(noise: Images) -> None:
+def test_a_snapshot_is_the_run_cut_short(noise: LabelledImages) -> None:
     fit = replace(MIXED, snapshots=(0.0, 0.4, 1.0), steps=20)
     runs = runs_of(fit)
     found = train(fit, runs, noise)
@@ -114,19 +115,21 @@ def test_a_snapshot_is_the_run_cut_short(noise: Images) -> None:
 
 @hypothesis_settings(max_examples=8)
 @given(st.permutations(list(range(6))))
-def test_who_shares_a_batch_changes_a_run_by_rounding_only(noise: Images, order: list[int]) -> None:
+def test_who_shares_a_batch_changes_a_run_by_rounding_only(
+    noise: LabelledImages, order: list[int]
+) -> None:
     runs = runs_of(MIXED)
     together = train(MIXED, runs, noise)
     some = train(MIXED, [runs[i] for i in order[:4]], noise)
     torch.testing.assert_close(some, together[order[:4]], rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_call_gives_the_same_bits(noise: Images) -> None:
+def test_the_same_call_gives_the_same_bits(noise: LabelledImages) -> None:
     runs = runs_of(MIXED)
     assert torch.equal(train(MIXED, runs, noise), train(MIXED, runs, noise))
 
 
-def test_every_run_is_in_one_batch_of_its_activation(noise: Images) -> None:
+def test_every_run_is_in_one_batch_of_its_activation(noise: LabelledImages) -> None:
     fit = replace(MIXED, runs=50)
     runs = runs_of(fit)
     found = list(batches(fit, runs, noise))
@@ -135,7 +138,7 @@ def test_every_run_is_in_one_batch_of_its_activation(noise: Images) -> None:
 
 
 def test_a_run_that_is_done_costs_no_more_steps(
-    noise: Images, monkeypatch: pytest.MonkeyPatch
+    noise: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = replace(MIXED, activation="relu", steps=Draw(uniform=(3, 12)))
     runs, updated = runs_of(fit), [0]
@@ -150,14 +153,14 @@ def test_a_run_that_is_done_costs_no_more_steps(
     assert updated == [sum(run.steps for run in runs)]
 
 
-def test_pixels_are_taken_channel_by_channel(noise: Images) -> None:
+def test_pixels_are_taken_channel_by_channel(noise: LabelledImages) -> None:
     taken = noise.take(np.array([[3, 5]])).reshape(2, 2, 7, 6)
     expected = noise.values[[3, 5]].reshape(2, 7, 6, 2).transpose(0, 3, 1, 2) / np.float32(255)
     np.testing.assert_allclose(taken, expected, rtol=1e-6)
 
 
 def test_real_digits_are_learned(mnist) -> None:
-    images = Images.of(Idx(path=str(mnist)).load())
+    images = LabelledImages.of(Idx(path=str(mnist)).load())
     fit = Classifier(Mlp((32, 32)), runs=2, learning_rate=5e-3, steps=700)
     space, theta = fit.space(images.shape, 10), train(fit, runs_of(fit), images)[:, -1]
     pixels = images.take(images.test).reshape(-1, *images.shape)
@@ -166,7 +169,7 @@ def test_real_digits_are_learned(mnist) -> None:
     assert found.accuracy.min() > 0.92
 
 
-def test_wrong_labels_are_as_many_as_is_told(noise: Images) -> None:
+def test_wrong_labels_are_as_many_as_is_told(noise: LabelledImages) -> None:
     run = draw_run(replace(MIXED, label_noise=0.3, fraction=0.4), 7, None)
     rows, label = run.training(noise)
     assert len(rows) == len(set(rows)) == 60
@@ -174,7 +177,7 @@ def test_wrong_labels_are_as_many_as_is_told(noise: Images) -> None:
     assert set(rows) <= set(noise.train)
 
 
-def test_a_wrong_label_is_a_class_that_the_source_has(noise: Images) -> None:
+def test_a_wrong_label_is_a_class_that_the_source_has(noise: LabelledImages) -> None:
     gaps = replace(noise, label=2 * noise.label)  # 0, 2, ... 8
     run = draw_run(replace(MIXED, label_noise=1.0), 7, None)
     rows, label = run.training(gaps)
@@ -183,7 +186,7 @@ def test_a_wrong_label_is_a_class_that_the_source_has(noise: Images) -> None:
     assert (label == 2 * run.training(noise)[1]).all()  # drawn alike
 
 
-def test_a_run_sees_every_image_once_an_epoch(noise: Images) -> None:
+def test_a_run_sees_every_image_once_an_epoch(noise: LabelledImages) -> None:
     order = Order(draw_run(MIXED, 3, None), 10)
     seen = np.concatenate([order.take(4) for _ in range(5)])
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
@@ -196,7 +199,7 @@ def test_a_hyperparameter_does_not_depend_on_which_others_are_drawn() -> None:
     assert alone.settings["learning_rate"] == beside.settings["learning_rate"]
 
 
-def test_seeds_that_share_their_low_32_bits_give_other_runs(noise: Images) -> None:
+def test_seeds_that_share_their_low_32_bits_give_other_runs(noise: LabelledImages) -> None:
     space = MIXED.space(noise.shape, 5)
     a, b = (draw_run(MIXED, seed, None).initial(space) for seed in (5, 5 + 2**32))
     assert (a != b).any()
@@ -220,7 +223,7 @@ def test_pairs_are_dealt_evenly_in_an_order_of_the_seed() -> None:
     assert dealt != [dealt_pair([0, 2, 5, 7], 1, run) for run in range(12)]
 
 
-def test_a_run_that_diverges_costs_the_others_nothing(noise: Images) -> None:
+def test_a_run_that_diverges_costs_the_others_nothing(noise: LabelledImages) -> None:
     runs = runs_of(replace(MIXED, activation="relu", optimizer="sgd", learning_rate=1e-3))
     wild = replace(runs[2], settings=runs[2].settings | {"learning_rate": 1e30})
     found = train(MIXED, [*runs[:2], wild, *runs[3:]], noise)[:, -1]

@@ -33,8 +33,10 @@ from zoo_gen import (
 from zoo_gen.exchange.export import export_zoo
 from zoo_gen.exchange.imports import Import, open_source
 from zoo_gen.make.classifiers.rows import evaluated, the_run
-from zoo_gen.make.classifiers.runs import Images
-from zoo_gen.make.generate import Job, describe, fit_shard
+from zoo_gen.make.generate import fit_shard
+from zoo_gen.make.job import ShardJob
+from zoo_gen.sources.labelled import LabelledImages
+from zoo_gen.zoo.layout import describe
 
 HYPER = ["optimizer", "learning_rate", "weight_decay", "init_scale", "activation", "dropout"]
 HYPER += ["label_noise", "fraction", "run_steps"]
@@ -68,7 +70,7 @@ def test_any_shard_alone_has_the_same_bytes(
     store = Store(str(tmp_path))
     description = describe(store, classifier_recipe, classifier_recipe.space(labelled))
     for shard in (2, 0):
-        fit_shard(Job(store, classifier_recipe, labelled, description), shard)
+        fit_shard(ShardJob(store, classifier_recipe, labelled, description), shard)
     whole = shards(classifier_store, classifier_recipe)
     assert list(whole) == [f"part-0000{i}.parquet" for i in range(3)]
     assert shards(store, classifier_recipe).items() <= whole.items()
@@ -130,8 +132,8 @@ def test_hyperparameters_are_drawn_anew_for_each_run(zoo: ZooReader) -> None:
 def test_columns_of_loss_and_accuracy_are_those_of_torch(
     zoo: ZooReader, classifier_recipe: Recipe, labelled: Signals
 ) -> None:
-    images, columns = Images.of(labelled), zoo.columns(theta=True)
-    fit = zoo.classifier
+    images, columns = LabelledImages.of(labelled), zoo.columns(theta=True)
+    fit = zoo.maker
     assert fit is not None
     for row in (4, 20, 35):
         run = the_run(classifier_recipe, fit, images, row // 3)
@@ -153,7 +155,7 @@ def test_columns_of_loss_and_accuracy_are_those_of_torch(
 def test_the_reader_evaluates_rows_as_they_were_evaluated(
     zoo: ZooReader, labelled: Signals
 ) -> None:
-    images = Images.of(labelled)
+    images = LabelledImages.of(labelled)
     rows, some = zoo.rows(0, 36), images.test[evaluated(len(images.test), 40)]
     found = zoo.evaluate(rows, images.take(some).reshape(-1, 1, 8, 8), images.label[some])
     torch.testing.assert_close(found.accuracy, rows.columns["test_accuracy"])
@@ -190,7 +192,7 @@ def test_zoos_of_classifiers_that_were_scored_otherwise_are_other_zoos(
     classifier_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = classifier_recipe.hash8
-    monkeypatch.setattr("zoo_gen.recipe.recipe.CLASSIFIER_FORMAT", 1)
+    monkeypatch.setattr(Classifier, "format", 1)
     assert classifier_recipe.hash8 != now
 
 
@@ -201,7 +203,7 @@ def test_networks_of_pairs_are_evaluated_on_their_own_classes(
     fit = Classifier(network, runs=4, classes="pairs", learning_rate=0.02, steps=60)
     fit = replace(fit, evaluation_images=10_000, init_scale=1.0)
     zoo = generated(fit, labelled, tmp_path)
-    rows, images = zoo.rows(0, 4), Images.of(labelled)
+    rows, images = zoo.rows(0, 4), LabelledImages.of(labelled)
     assert zoo.space.shapes[zoo.space.names[-1]] == (2,)
     assert (rows.columns["class_a"] < rows.columns["class_b"]).all()
     pixels = images.take(images.test).reshape(-1, 1, 8, 8)
@@ -218,7 +220,7 @@ def test_a_zoo_of_cnns_opens_with_its_axes(tmp_path: Path, labelled: Signals) ->
     zoo = generated(fit, labelled, tmp_path)
     assert zoo.space == fit.space((1, 8, 8), 10)
     assert zoo.space.axes["W2"] == ("n2", "n1", "taps2")
-    assert zoo.classifier == fit
+    assert zoo.maker == fit
 
 
 def test_the_networks_of_unterthiner_have_4970_weights() -> None:
@@ -233,13 +235,13 @@ def test_a_run_that_diverges_is_marked_and_kept(tmp_path: Path, labelled: Signal
 
 
 def test_classifiers_are_not_drawn(zoo: ZooReader) -> None:
-    with pytest.raises(ZooError, match="holds classifiers, which draw nothing; `evaluate` tells"):
+    with pytest.raises(ZooError, match="holds classifiers, which draw nothing; `evaluate` gives"):
         zoo.draw(0, np.zeros((3, 2), np.float32))
 
 
 def test_what_is_read_is_how_they_were_trained(zoo: ZooReader, classifier_recipe: Recipe) -> None:
-    assert zoo.classifier == classifier_recipe.zoo.fit
-    assert (zoo.fit, zoo.forward_pass.activation) == (None, None)
+    assert zoo.maker == classifier_recipe.zoo.fit
+    assert zoo.forward_pass.activation is None
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from zoo_gen.errors import ConfigError, SourceError
 from zoo_gen.exchange.imports import arrays, folders
-from zoo_gen.exchange.imports.checkpoints import Checkpoints
+from zoo_gen.exchange.imports.checkpoints import PLAIN
+from zoo_gen.exchange.imports.files import Reading
 from zoo_gen.exchange.imports.listing import Foreign, Listing
 from zoo_gen.exchange.imports.run import Import, Imported
 
@@ -18,12 +20,12 @@ FORMATS: dict[str, str] = {
     "nfn-siren": "randinit_smaller[_augK]_{label}s/*net{idx}.pth",
     "nef-arena": "{prefix}_{start}-{end}.hdf5 with params, labels, param_config",
     "unterthiner-cnn": "weights.npy, metrics.csv.gz, layout.csv",
-    "folder": "any .pth, .pt or .safetensors files, one per network, and labels.csv",
+    "folder": "any files of networks, one each (torch, safetensors, Keras, flax, npz), labels.csv",
     "safetensors": "one file with all networks, as `dwszoo export` writes it",
 }
 """Name of a layout -> how its files look."""
 
-__all__ = ["FORMATS", "Foreign", "Import", "Imported", "Listing", "open_source"]
+__all__ = ["FORMATS", "Foreign", "Import", "Imported", "Listing", "Reading", "open_source"]
 
 
 def open_source(
@@ -34,6 +36,8 @@ def open_source(
     split_at: tuple[int, int] | None = None,
     skip_bad: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    reading: Reading = PLAIN,
+    glob: str | None = None,
 ) -> Foreign:
     """The networks of a folder or file, listed but not read.
 
@@ -44,7 +48,9 @@ def open_source(
         step: snapshots of this step alone, for ``"unterthiner-cnn"``.
         split_at: signals below the first are for training, below the second for validation.
         skip_bad: whether to leave out files that cannot be imported (all are read to find them).
-        progress: called with the number of files that were looked at, if ``skip_bad``.
+        progress: called with the number of files that were looked at.
+        reading: part, layers and order to take of files, where they leave a choice.
+        glob: pattern of files' names, for ``"folder"``.
 
     Raises:
         ConfigError: a layout that is not known, or an option that it does not have.
@@ -56,27 +62,32 @@ def open_source(
         raise ConfigError(f"--labels: the format {kind} has labels of its own; drop the option")
     if step is not None and kind != "unterthiner-cnn":
         raise ConfigError(f"--step: the format {kind} has no steps; drop the option")
+    if glob is not None and kind != "folder":
+        raise ConfigError(f"--glob: the format {kind} has files of its own; drop the option")
+    if reading.describe() and kind in ("nef-arena", "unterthiner-cnn", "safetensors"):
+        raise ConfigError(
+            f"--part, --ignore, --order: the format {kind} has one network per row; drop them"
+        )
     if not src.exists():
         raise SourceError(f"{src} does not exist")
-    found = _opened(kind, src, labels, step)
-    if skip_bad and isinstance(found, Checkpoints):
-        found = found.without_bad(progress)
+    found: Foreign
+    if kind == "folder":
+        found = folders.folder(src, labels, reading, glob, skip_bad, progress)
+    elif kind in FILES:
+        files = replace(FILES[kind](src), reading=reading)
+        found = files.surveyed(True, progress) if skip_bad else files
+    elif kind == "unterthiner-cnn":
+        found = arrays.cnn_zoo(src, step)
+    else:
+        found = arrays.arena(src) if kind == "nef-arena" else arrays.stacked(src)
     if split_at is not None:
         found.listing = found.listing.split_at(*split_at)
     return found
 
 
-def _opened(kind: str, src: Path, labels: Path | None, step: int | None) -> Foreign:
-    files = {
-        "dwsnets-mnist": folders.mnist,
-        "dwsnets-fashion": folders.fashion,
-        "dwsnets-sine": folders.sine,
-        "nfn-siren": folders.nfn,
-    }
-    if kind in files:
-        return files[kind](src)
-    if kind == "folder":
-        return folders.folder(src, labels)
-    if kind == "unterthiner-cnn":
-        return arrays.cnn_zoo(src, step)
-    return arrays.arena(src) if kind == "nef-arena" else arrays.stacked(src)
+FILES = {
+    "dwsnets-mnist": folders.mnist,
+    "dwsnets-fashion": folders.fashion,
+    "dwsnets-sine": folders.sine,
+    "nfn-siren": folders.nfn,
+}

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
 from zoo_gen.exchange import hdf5
+from zoo_gen.exchange.imports.files import Reading
 from zoo_gen.exchange.imports.layers import Layout, Shape, Style, is_weight, layout_of
 from zoo_gen.exchange.imports.listing import Listing, fingerprint
 from zoo_gen.exchange.imports.tables import columns_of, read_csv
@@ -24,6 +25,7 @@ from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.zoo.shards import Columns
 
 Tensors = tuple[tuple[str, Shape], ...]
+PLAIN = Reading()
 ARENA_FILE = re.compile(r".*?(\d+)-(\d+)$")
 
 
@@ -40,7 +42,9 @@ class Rows:
         style: whose kernels they are.
         fetch: rows of the listing -> name -> ``[k, *shape]``.
         by_name: whether names tell the order of layers, rather than places in the source.
+        reading: always everything.
         skipped: always 0: a row cannot be bad alone.
+        notes: always empty.
     """
 
     format: str
@@ -51,7 +55,9 @@ class Rows:
     style: Style
     fetch: Callable[[npt.NDArray[np.int64]], dict[str, npt.NDArray[Any]]]
     by_name: bool = False
+    reading: Reading = PLAIN
     skipped: int = 0
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def layout(self) -> Layout:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
-from zoo_gen.exchange.imports.checkpoints import (
-    BadFile,
-    Checkpoints,
-    Extra,
-    State,
-    numbers,
-    read_state,
-)
+from zoo_gen.exchange.imports.checkpoints import PLAIN, Checkpoints, Extra
+from zoo_gen.exchange.imports.files import ENDINGS, INDEX, BadFile, Reading, State, by_ending
 from zoo_gen.exchange.imports.listing import Listing, fingerprint, masked
 from zoo_gen.exchange.imports.tables import read_table
 from zoo_gen.exchange.writing import MARKER
@@ -32,12 +26,18 @@ from zoo_gen.zoo.shards import Columns
 WAVES = ForwardPass("sine", 30.0, 0.5)
 PAPER = replace(WAVES, grid="xy")
 SIREN = ForwardPass("sine", 30.0, 0.0, grid="ij", low=-1.0)
-SUFFIXES = (".pth", ".pt", ".safetensors")
 
 MNIST_FOLDER = re.compile(r"[^_]+_png_(training|testing)_(\d+)_(\d+)$")
 MNIST_TRAINING = 60_000  # test images are counted on from here, as in the IDX files
 NFN_FOLDER = re.compile(r".+_(\d+)s$")
 NFN_FILE = re.compile(r"net(\d+)\.pth$")
+HUGGING_FACE = (  # a folder with config.json holds one network: the first of these that is there
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+PIECE = re.compile(r"-\d{5}-of-\d{5}\.")  # of a network in several files
 
 
 @dataclass
@@ -99,7 +99,9 @@ def sine(src: Path) -> Checkpoints:
     splits = _own_splits(src, names)
     rows = [_Row(f, i, 0, splits.get(f, "")) for i, f in enumerate(_files(names, (".pth",)))]
     extra = Extra({"amplitude": np.float32, "frequency": np.float32}, _coefficients)
-    return _checkpoints("dwsnets-sine", src, rows, "model_0.pth", WAVES, extra)
+    found = _checkpoints("dwsnets-sine", src, rows, "model_0.pth", WAVES, extra)
+    found.allowed = ("coef", "x", "y")  # the signal, beside the network that was fitted to it
+    return found
 
 
 def nfn(src: Path) -> Checkpoints:
@@ -122,20 +124,40 @@ def nfn(src: Path) -> Checkpoints:
     return _checkpoints("nfn-siren", src, rows, "randinit_smaller_3s/net17.pth", SIREN)
 
 
-def folder(src: Path, labels: Path | None = None) -> Checkpoints:
-    """Any folder of state dicts of one architecture, with a CSV of labels.
+def folder(
+    src: Path,
+    labels: Path | None = None,
+    reading: Reading = PLAIN,
+    glob: str | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Checkpoints:
+    """Any folder of networks of one architecture, with a CSV of labels.
+
+    Every file is looked into first, so that a fault is known before anything is written, and the
+    numbers and texts beside the weights become columns.
 
     Args:
-        src: its ``.pth``, ``.pt`` and ``.safetensors`` files are the networks, in the order of
-            their names, numbers read as numbers.
+        src: its files with one of `ENDINGS` are the networks, in the order of their names, numbers
+            read as numbers. A folder with ``config.json`` is one network, as Hugging Face saves it.
         labels: CSV with a column ``file`` (or the first one); columns ``signal``, ``view``,
             ``split``, ``seed``, ``loss``, ``psnr``, ``steps`` and ``status`` are those of the
             contract, others are task columns. Default: ``labels.csv`` in the folder, if there.
+        reading: which part of the files to take.
+        glob: pattern of the files' paths below ``src``, instead of their endings.
+        skip_bad: whether to leave out all files but those of the commonest architecture.
+        progress: called with the number of files that were looked at.
 
     Raises:
-        SourceError: no files, or labels that match none.
+        SourceError: no files, files that are no networks or of several architectures, or labels
+            that match none.
     """
-    files = _files(walked(src), SUFFIXES)
+    names = walked(src)
+    files, others = _networks(names, glob)
+    if not files:
+        wanted = f"match --glob {glob}" if glob else f"end in {', '.join(ENDINGS)}"
+        held = f"it holds {by_ending(names)}" if names else "it is empty"
+        raise SourceError(f"{src}: no files in or below it {wanted}; {held}")
     labels = labels or (src / "labels.csv" if (src / "labels.csv").is_file() else None)
     columns, beside = read_table(labels, src, files) if labels else ({}, [])
     signal = columns.pop("signal", np.arange(len(files)))
@@ -146,26 +168,36 @@ def folder(src: Path, labels: Path | None = None) -> Checkpoints:
     if np.ma.getmaskarray(signal).any():
         raise SourceError(f"{labels}: signal is unknown for some files; fill it in or drop it")
     rows = [_Row(file, int(signal[i]), int(view[i]), str(split[i])) for i, file in enumerate(files)]
+    marker = src / MARKER
     found = _checkpoints("folder", src, rows, "a.pth", UNKNOWN, None, beside, columns)
-    found.strict = True
-    found.extra = _own_numbers(found, columns)
-    return found
+    found.reading = reading
+    passed_over = [n for n in others if src / n not in (labels, marker)]
+    if passed_over:
+        advice = "" if glob else "; --glob PATTERN imports other names"
+        found.notes = (f"passed over: {by_ending(passed_over)}{advice}",)
+    return found.surveyed(skip_bad, progress)
 
 
-def _own_numbers(found: Checkpoints, columns: Columns) -> Extra | None:
-    """Numbers that lie in the files (told by the first that can be read) become columns."""
-    for file in found.files:
-        try:
-            first = numbers(read_state(found.where / file))
-        except BadFile:
-            continue
-        kinds: dict[str, npt.DTypeLike] = {
-            name: np.float32 if isinstance(value, float) else np.int64
-            for name, value in first.items()
-            if name not in columns and not name.endswith("num_batches_tracked")
-        }
-        return Extra(kinds, numbers) if kinds else None
-    return None
+def _networks(names: list[str], glob: str | None) -> tuple[list[str], list[str]]:
+    """Those that are networks, and the others."""
+    if glob is not None:
+        found = _sorted(n for n in names if fnmatch(n, glob) or fnmatch(n.rsplit("/")[-1], glob))
+        return found, sorted(set(names) - set(found))
+    there = set(names)
+    found = []
+    for name in names:
+        folder, slash, own = name.rpartition("/")
+        first = next((n for n in HUGGING_FACE if f"{folder}{slash}{n}" in there), None)
+        if first and f"{folder}{slash}config.json" in there:
+            wanted = own == first
+        else:
+            piece = PIECE.search(own) is not None  # read by way of its index
+            wanted = own.endswith((".safetensors" + INDEX, ".bin" + INDEX)) or (
+                own.lower().endswith(ENDINGS) and not piece
+            )
+        if wanted:
+            found.append(name)
+    return _sorted(found), sorted(there - set(found))
 
 
 def _checkpoints(
@@ -194,7 +226,7 @@ def _checkpoints(
         marks,
         known,
     )
-    return Checkpoints(kind, src, files, listing, _exported(src) or forward_pass, extra)
+    return Checkpoints(kind, src, files, listing, _exported(src) or forward_pass, extra, ("label",))
 
 
 def _exported(src: Path) -> ForwardPass | None:
@@ -237,8 +269,11 @@ def walked(src: Path) -> list[str]:
 
 def _files(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
     """Those that may be networks, numbers in their names read as numbers."""
-    found = [name for name in names if name.endswith(suffixes)]
-    return sorted(found, key=lambda f: [int(p) if p.isdigit() else p for p in _parts(f)])
+    return _sorted(name for name in names if name.endswith(suffixes))
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda f: [int(p) if p.isdigit() else p for p in _parts(f)])
 
 
 def _parts(name: str) -> list[str]:
@@ -262,7 +297,7 @@ def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
             f"{places[0]}: expected {{train, val, test: [paths]}} ({error!r})"
         ) from error
     ends: dict[str, str | None] = {}
-    for file in _files(names, SUFFIXES):
+    for file in _files(names, (".pth", ".pt", ".safetensors")):
         parts = file.split("/")
         for k in range(len(parts)):
             end = "/".join(parts[k:])
@@ -289,14 +324,16 @@ def _match(path: str, ends: dict[str, str | None]) -> str:
 
 
 def _number(state: State, name: str) -> Any:
-    found = numbers(state).get(name)
-    if found is None:
+    found = state.values.get(name)
+    if not isinstance(found, int | float):
         raise BadFile(f"it has no number {name!r}")
     return found
 
 
 def _coefficients(state: State) -> dict[str, Any]:
-    coef = np.asarray(state.get("coef", ()), np.float64).reshape(-1)
+    stored = state.tensors.get("coef")
+    values = state.content.get("coef", ()) if stored is None else stored.read().reshape(-1)
+    coef = [x for x in values if isinstance(x, int | float | np.number)]
     if len(coef) != 2:
         raise BadFile(f"coef has {len(coef)} values, expected amplitude and frequency")
     return {"amplitude": float(coef[0]), "frequency": float(coef[1])}

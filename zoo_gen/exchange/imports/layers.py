@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -24,6 +25,7 @@ Style = Literal["torch", "keras"]
 Shape = tuple[int, ...]
 CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 MOST_ORDERS = 3  # that an error lists
+MOST_LAYERS = 300  # whose order is searched
 MOST_STEPS = 20_000  # of a search; beyond it the orders found so far are all
 LEAVES = {"torch": {"weight": "W", "bias": "b"}, "keras": {"kernel": "W", "bias": "b"}}
 
@@ -123,12 +125,14 @@ def layout_of(
     if order is not None:
         return _chained(_named(layers, order), style)
     given = list(layers)
+    if not by_name:  # if its own order chains, it is the only one or the one that is meant
+        with suppress(ValueError):
+            return _chained([layers[name] for name in given], style)
+    if len(layers) > MOST_LAYERS:
+        raise ValueError(f"it has {len(layers)} layers in no order that chains; give it by --order")
     found = chain_orders(layers, style)
     if len(found) > 1:
-        if not by_name and _chains([layers[name] for name in given], style):
-            found = [given]
-        else:
-            found = chain_orders(layers, style, _numbered_before(given)) or found
+        found = chain_orders(layers, style, _numbered_before(given)) or found
     if len(found) > 1:
         raise ValueError(_ambiguous(layers, found, style))
     # where nothing chains, the attempt says at which layers
@@ -203,15 +207,6 @@ def _completes(shape: Shape, rest: list[Shape]) -> bool:
     return all(x[1] in reached for x in edges)
 
 
-def _chains(layers: list[_Layer], style: Style) -> bool:
-    """Whether layers chain in this order."""
-    return bool(chain_orders({str(k): x for k, x in enumerate(layers)}, style, _in_turn(layers)))
-
-
-def _in_turn(layers: list[_Layer]) -> dict[str, set[str]]:
-    return {str(k): {str(j) for j in range(k)} for k in range(len(layers))}
-
-
 def _numbered_before(names: list[str]) -> dict[str, set[str]]:
     """Layer -> the layers that have a lower number where their names first differ."""
     parts = {name: _natural(name) for name in names}
@@ -247,6 +242,18 @@ def _ambiguous(layers: Mapping[str, _Layer], found: list[list[str]], style: Styl
     )
 
 
+def _several(layers: list[_Layer], style: Style) -> str:
+    """Advice where tensors are those of several networks, such as an actor and a critic."""
+    parts: dict[str, dict[str, _Layer]] = {}
+    for layer in layers:
+        names = re.split(r"[./]", layer.weight[0])
+        parts.setdefault(names[0], {})[layer.weight[0]] = layer
+    alone = [part for part, own in parts.items() if len(own) > 1 and chain_orders(own, style)]
+    if len(alone) < 2 or len(layers) > MOST_LAYERS:
+        return ""
+    return f"; it may hold several networks ({', '.join(alone)}): choose one with --part"
+
+
 def _chained(layers: list[_Layer], style: Style) -> Layout:
     modules: list[nn.Module] = []
     pieces: list[Piece] = []
@@ -254,6 +261,11 @@ def _chained(layers: list[_Layer], style: Style) -> Layout:
     before: Shape = ()
     for layer in layers:
         shape, folded, order = _turned(layer.weight[1], before, style)
+        if len(shape) in (2, *CONVOLUTIONS) and before and not _follows(before, shape):
+            raise ValueError(
+                f"{layer.weight[0]} {_by(layer.weight[1])} cannot follow {pieces[-1].name}, which "
+                f"has {before[0]} outputs: its layers do not chain{_several(layers, style)}"
+            )
         modules += _modules(layer, shape, before)
         pieces.append(Piece(*layer.weight, folded, order))
         shapes.append(shape)

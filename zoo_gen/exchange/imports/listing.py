@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
+from zoo_gen.exchange.imports.files import Reading
 from zoo_gen.exchange.imports.layers import Layout
 from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import SPLITS, Split
@@ -94,7 +95,9 @@ class Foreign(Protocol):
     where: Path
     forward_pass: ForwardPass
     listing: Listing
+    reading: Reading
     skipped: int
+    notes: tuple[str, ...]
 
     @property
     def layout(self) -> Layout:

@@ -19,11 +19,11 @@ import torch
 
 from zoo_gen.errors import SourceError, ZooError
 from zoo_gen.exchange.imports.listing import Foreign
-from zoo_gen.make.generate import read_description, shard_name
 from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import FORMAT, Split, hash8, hashed
 from zoo_gen.zoo import shards
 from zoo_gen.zoo.description import write_forward_pass, write_space
+from zoo_gen.zoo.layout import read_description, shard_name
 from zoo_gen.zoo.store import Store
 
 SHARD_BYTES = 32 << 20  # of weights
@@ -93,7 +93,10 @@ class Import:
         )
         return {
             "name": self.name,
-            "source": {"kind": "import", "format": source.format, "skipped": source.skipped},
+            "source": {
+                **{"kind": "import", "format": source.format, "skipped": source.skipped},
+                **source.reading.describe(),
+            },
             "fingerprint": listing.fingerprint,
             "signals": len(np.unique(listing.signal)),
             "network": write_forward_pass(self.what_they_compute, source.format),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.fit import eager
 from zoo_gen.make.fit.compiled import ACTIVATIONS
 from zoo_gen.make.fit.problem import Problem
@@ -105,7 +105,7 @@ def run(
     except RuntimeError as error:  # torch's; those of Triton have no such base
         if len(theta) == 1 or not eager.out_of_memory(error):
             raise
-    tell_once("the GPU's memory is full: fewer networks are fitted at once from here on")
+    log_once("the GPU's memory is full: fewer networks are fitted at once from here on")
     half = len(theta) // 2
     parts = []
     for rows in (slice(0, half), slice(half, None)):

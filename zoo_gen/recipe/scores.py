@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, cross_entropy
 
 from dws import WeightSpace, forward
 from zoo_gen.errors import ZooError
-from zoo_gen.recipe.classifier import ACTIVATIONS, Architecture, Mlp
+from zoo_gen.recipe.architectures import ACTIVATIONS, Architecture, Mlp
 
 AT_ONCE = 256  # images: activations of a network stay in the cache
 BATCH_FLOATS = 1 << 22  # of the inputs and hidden neurons of MLPs that are evaluated together
