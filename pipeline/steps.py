@@ -123,13 +123,15 @@ class Run(Tracked):
             return Generated(facts.folder, facts.members)
         recipe = self.recipe
         zoo, title = (place.store, recipe, self.signals), f"zoo {recipe.name}-{recipe.hash8}"
-        if not missing_shards(place.store, recipe):
+        missing = missing_shards(place.store, recipe)
+        if not missing:
             generated = generate(*zoo, LocalEngine())
             place.say(f"{title}: {recipe.members:,} networks are there")
             return generated
         place.store.check_writable()
         engine: Engine = LocalEngine()
-        if place.engine == "ray":
+        # a process for a single shard starts more slowly than most such shards are fitted
+        if place.engine == "ray" and (place.address or len(missing) > 1):
             from zoo_gen.make.ray_engine import RayEngine
 
             _ = place.cpus  # starts or joins Ray; a cluster may begin with no CPU at all

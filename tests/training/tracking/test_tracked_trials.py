@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from training.search.ledger import Trial
 from training.search.settings import Objective
+from training.search.trials import Trial
 from training.tracking import Tracking
 from training.tracking.store import client_of
 from training.tracking.trials import TrackedTrials

@@ -1,4 +1,4 @@
-"""`dwszoo tune`: search the ranges that stand in a config in the place of values."""
+"""`dwszoo tune`: search the ranges that stand in a config in place of values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.commands.options import debug_option
 
 
 def tune_of(run: click.Command) -> click.Command:
-    """The command `tune`, which takes what `run` takes and more."""
+    """The command `tune`, which takes the options of `run` and its own."""
     own = {option.name for option in tune.params}
     tune.params += [option for option in run.params if option.name not in own]
     return tune
@@ -26,7 +26,7 @@ def tune_of(run: click.Command) -> click.Command:
     "--output", metavar="FILE", type=click.Path(), help="Write the best config here as well."
 )
 @click.option("--retrain", is_flag=True, help="Train the best config with every seed, and report.")
-@click.option("--retry-failed", is_flag=True, help="Begin trials again that had failed.")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @debug_option
 def tune(
     config: str,
@@ -39,7 +39,7 @@ def tune(
 ) -> None:
     """Search hyper-parameters: the ranges of CONFIG, judged on validation data alone.
 
-    A range stands in the place of a value, with the value as its default if other commands use the
+    A range stands in place of a value, with the value as its default if other commands use the
     config too: learning_rate: {log_uniform: [1e-4, 1e-2], default: 2e-3}. The same command
     continues an interrupted search; more --trials extend one that ended.
 
@@ -49,10 +49,14 @@ def tune(
     dwszoo tune mine.yaml --set tune.method=random --minutes 20
     dwszoo tune mine.yaml --set 'models.mlp.network.dropout={uniform: [0, 0.6]}'
     """
+    from rich.console import Console
+
     from pipeline.config.config import checked, load_search, written
     from pipeline.environment import Workplace
+    from pipeline.search import Search
     from pipeline.steps import Run
-    from pipeline.tune.steps import Search
+    from pipeline.views.search import table, write
+    from training.search.trials import best_of
     from training.tracking.store import shown
     from zoo_gen import ConfigError, Store
 
@@ -73,32 +77,20 @@ def tune(
     search = Search(plain, space, place)
     with place:
         with search.closing():
-            best = _search(search, retry_failed, output)
-        if retrain:
+            ended = search.carry_out(retry_failed)
+            files = write(search, ended)
+        Console().print(table(search, ended))
+        if output is not None:
+            Path(output).write_bytes(files["best.yaml"])
+        url = place.store.url(search.folder)
+        click.echo(f"page    {url}/search.html")
+        click.echo(f"config  {output or f'{url}/best.yaml'}")
+        if retrain and (best := best_of(ended, search.objective)) is not None:
             from pipeline.views.report.command import show
 
-            again = Run(checked(best), shown(written(best)), place)
+            found = search.best_config(best)
+            again = Run(checked(found), shown(written(found)), place)
             with again.closing():
                 again.generate()
                 again.train()
                 show(again)
-
-
-def _search(search: Any, retry_failed: bool, output: str | None) -> dict[str, Any]:
-    """Carry a search out and show what came of it; its best config."""
-    from rich.console import Console
-
-    from pipeline.tune.report import table, write
-    from training.search.ledger import best_of
-
-    ended = search.carry_out(retry_failed)
-    files = write(search, ended)
-    Console().print(table(search, ended))
-    if output is not None:
-        Path(output).write_bytes(files["best.yaml"])
-    url = search.place.store.url(search.folder)
-    click.echo(f"page    {url}/search.html")
-    click.echo(f"config  {output or f'{url}/best.yaml'}")
-    best = best_of(ended, search.objective)
-    found: dict[str, Any] = search.best_config(best)
-    return found

@@ -1,22 +1,22 @@
-"""The record of a search: a file per trial, written as it begins and as it ends, each time whole.
+"""Trials on disk: one JSON file each, written whole as the trial begins and as it ends.
 
-It is all that a search knows of its past. Ray Tune's own snapshots are not used: they are minutes
-old when a driver dies, and hold neither what ASHA has seen nor a population's state.
+These files are the whole memory of a search. Ray Tune's own snapshots are not used: they are
+minutes old when a driver dies, and lack what ASHA has seen.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.search.settings import Objective
-from training.search.space import Params, tupled
+from training.search.space import Params
 from zoo_gen import StorageError, Store
+from zoo_gen.recipe.draws import tupled
 
-READERS = 16  # object stores answer slowly, but many at once
+READERS = 16  # object stores answer slowly, but many requests at once
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,10 @@ class Trial:
 
     Attributes:
         number: from 0, in the order of the draws.
-        params: what was drawn; of a population, what the trial has come to.
-        status: ``"running"`` until it ended: ``"done"``, ``"stopped"`` (by ASHA or the end of the
-            minutes) or ``"failed"``.
-        curve: (epoch, the objective's metric), in order; of a population, of the epochs that the
-            trial's model has behind it, those before it was taken over included.
+        params: its values.
+        status: ``"running"`` until it has ended: ``"done"``, ``"stopped"`` (by ASHA or because the
+            minutes are over) or ``"failed"``.
+        curve: (epoch, the objective's metric), in order.
         seconds: from its begin to its end.
         reason: why it failed.
     """
@@ -43,25 +42,35 @@ class Trial:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether it is over, well or badly."""
         return self.status != "running"
 
     def best(self, objective: Objective) -> float | None:
-        """The value of its best epoch; None of a trial that failed, whatever its first epochs."""
+        """The value of its best epoch; None if it failed, whatever its first epochs were."""
         return (
             None if self.status == "failed" else objective.best([value for _, value in self.curve])
         )
 
     def text(self) -> str:
-        """What was drawn, for people."""
+        """Its values, for people."""
         return ", ".join(f"{key.rsplit('.', 1)[-1]} {shown(v)}" for key, v in self.params.items())
 
 
+def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The best first; of equal ones the earlier first; those without a value last."""
+    sign = -1 if objective.greater else 1
+
+    def key(trial: Trial) -> tuple[bool, float]:
+        value = trial.best(objective)
+        return value is None, sign * (value or 0.0)
+
+    return sorted(trials, key=key)
+
+
 def best_of(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The best trial; the first of equal ones."""
-    known = [(t.best(objective), t) for t in trials if t.best(objective) is not None]
-    sign = 1 if objective.greater else -1
-    return max(known, key=lambda pair: sign * float(pair[0] or 0.0), default=(None, None))[1]
+    """The best trial, the first of equal ones; None if none has a value."""
+    best = next(iter(ranked(trials, objective)), None)
+    return None if best is None or best.best(objective) is None else best
 
 
 def shown(value: Any) -> str:
@@ -71,7 +80,7 @@ def shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else json.dumps(value)
 
 
-class Ledger:
+class TrialStore:
     """The trials of one search on disk.
 
     Args:
@@ -86,7 +95,7 @@ class Ledger:
         """All trials, by number.
 
         Raises:
-            StorageError: a record is none.
+            StorageError: a file is not the record of a trial.
         """
         names = [n for n in self.store.names(f"{self.folder}/trials") if n.endswith(".json")]
         with ThreadPoolExecutor(READERS) as pool:
@@ -101,37 +110,27 @@ class Ledger:
             return Trial(**plain)
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
-                f"{self.store.url(path)} is not a trial's record ({error!r}); delete it: the trial "
-                "is drawn anew"
+                f"{self.store.url(path)} is not the record of a trial ({error!r}); delete it, and "
+                "the trial is drawn again"
             ) from error
 
     def write(self, trial: Trial) -> None:
-        """Keep a trial, instead of what was known of it."""
+        """Store a trial; replaces its earlier record."""
         data = json.dumps(vars(trial)).encode()
         self.store.publish(f"{self.folder}/trials/{trial.number:05}.json", data)
 
     def checkpoint(self, number: int) -> str:
-        """Where the state of a running trial lies."""
+        """Path of the checkpoint of a running trial."""
         return f"{self.folder}/checkpoints/{number:05}.pt"
 
     def minutes(self) -> float:
-        """That the search has taken so far."""
+        """Minutes that the search has taken so far."""
         try:
             return float(json.loads(self.store.read(f"{self.folder}/clock.json"))["minutes"])
         except (StorageError, ValueError, KeyError, TypeError):
             return 0.0
 
-    def spend(self, minutes: float) -> None:
-        """Keep how many minutes the search has taken."""
+    def write_minutes(self, minutes: float) -> None:
+        """Store how many minutes the search has taken."""
         text = json.dumps({"minutes": minutes})
         self.store.publish(f"{self.folder}/clock.json", text.encode())
-
-
-def numbers(trials: list[Trial]) -> Iterator[int]:
-    """Of trials that are not there yet, in order."""
-    known = {trial.number for trial in trials}
-    number = 0
-    while True:
-        if number not in known:
-            yield number
-        number += 1

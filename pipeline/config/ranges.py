@@ -1,4 +1,4 @@
-"""The search space of a config: ranges that stand in the place of values.
+"""The search space of a config: ranges that stand in place of values.
 
 ``learning_rate: {log_uniform: [1e-4, 1e-2], default: 2e-3}`` is 2e-3 to every command but
 `dwszoo tune`.
@@ -15,11 +15,11 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from pipeline.config.messages import nearest
-from training.search.space import Dimension, Params, Range, Space, tupled
-from zoo_gen import ConfigError
+from training.search.space import Dimension, Params, Space
+from zoo_gen import ConfigError, Draw
 from zoo_gen.recipe.classifier import HYPERPARAMETERS
+from zoo_gen.recipe.draws import DISTRIBUTIONS, tupled
 
-DRAWS = ("uniform", "log_uniform", "choice")
 SEARCHED = ("source", "zoo", "models")
 Path = tuple[str | int, ...]
 
@@ -35,7 +35,7 @@ def divide(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Dimension]]:
         ranges, not yet checked against the types of the config.
 
     Raises:
-        ConfigError: a range that is none; names the key, what came, what is allowed.
+        ConfigError: a wrong range; names the key, what came, what is allowed.
     """
     found = [_dimension(path, node) for path, node in _ranges(raw, ())]
     plain = copy.deepcopy(raw)
@@ -48,7 +48,7 @@ def divide(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Dimension]]:
 def typed(
     plain: dict[str, Any], found: list[Dimension], check: Callable[[dict[str, Any]], Any]
 ) -> Space:
-    """The space of these ranges, each checked as the values would be that it gives.
+    """The space of these ranges, after a check of the values that each can give.
 
     Args:
         plain: the config without them.
@@ -56,7 +56,7 @@ def typed(
         check: the config's own check, which gives it typed.
 
     Raises:
-        ConfigError: a value that a range can give and the config does not take.
+        ConfigError: a range can give a value that the config refuses.
     """
     config = check(plain)
     for dimension in found:
@@ -104,15 +104,15 @@ def _ranges(node: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield from _ranges(entry, (*path, i))
     if not isinstance(node, dict):
         return
-    if path in ((), ("models",)):  # their keys are anybody's words
+    if path in ((), ("models",)):  # their keys are names, not settings
         for key, entry in node.items():
             yield from _ranges(entry, (*path, key))
         return
-    if any(draw in node for draw in DRAWS):
+    if any(draw in node for draw in DISTRIBUTIONS):
         yield path, node
         return
     _refuse_misspelt(node, path)
-    # of every kind but a siren's, so that one that is misspelt is told, and not its ranges
+    # of every kind but siren, so that a misspelt kind is named, and not its ranges
     drawn = (
         HYPERPARAMETERS if path == ("zoo", "fit") and node.get("kind", "siren") != "siren" else ()
     )
@@ -127,13 +127,13 @@ def _has_default(node: Any) -> bool:
 
 
 def _refuse_misspelt(node: dict[str, Any], path: Path) -> None:
-    """Raise `ConfigError` for what can only be meant as a range."""
+    """Raise `ConfigError` for a mapping that can only be a misspelt range."""
     for key, value in node.items():
-        close = difflib.get_close_matches(str(key), DRAWS, n=1, cutoff=0.7)
+        close = difflib.get_close_matches(str(key), DISTRIBUTIONS, n=1, cutoff=0.7)
         if close and isinstance(value, list) and set(node) <= {key, "default"}:
             raise ConfigError(
                 f"{_text(path)}: unknown range {key} (did you mean {close[0]}?); "
-                f"allowed: {', '.join(DRAWS)}"
+                f"allowed: {', '.join(DISTRIBUTIONS)}"
             )
 
 
@@ -141,43 +141,22 @@ def _dimension(path: Path, node: dict[str, Any]) -> Dimension:
     key = _text(path)
     if path[0] not in SEARCHED:
         raise ConfigError(f"{key}: cannot be searched; values of {', '.join(SEARCHED)} can")
-    allowed = [*DRAWS, "default"]
+    allowed = [*DISTRIBUTIONS, "default"]
     for word in node:
         if word not in allowed:
             raise ConfigError(
                 f"{key}.{word}: unknown key{nearest(str(word), allowed)}; "
                 f"allowed: {', '.join(allowed)}"
             )
-    draws = {word: tupled(node[word]) for word in DRAWS if word in node}
-    for word, value in draws.items():
-        if word == "choice":
-            good = isinstance(value, tuple) and _hashable(value)
-            expected = "a list of values"
-        else:
-            good = isinstance(value, tuple) and len(value) == 2 and all(map(_number, value))
-            expected = "[least, most], two numbers"
-        if not good:
-            raise ConfigError(f"{key}.{word}: got {json.dumps(node[word])}, expected {expected}")
     try:
-        return Dimension(path, Range(**draws), default=tupled(node.get("default")))
+        draw = Draw.read({word: node[word] for word in DISTRIBUTIONS if word in node})
+        return Dimension(path, draw, default=tupled(node.get("default")))
     except ConfigError as error:
         raise ConfigError(f"{key}.{error}") from error
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
 def _whole(config: Any, path: Path) -> bool:
-    """Whether the config takes whole numbers alone in this place."""
+    """Whether the config takes only whole numbers here."""
     owner = config
     for part in path[:-1]:
         owner = getattr(owner, str(part)) if is_dataclass(owner) else owner[part]

@@ -1,4 +1,4 @@
-"""Ranges in a config: what they are to a search, to other commands, and what is wrong with them."""
+"""Ranges in a config: for a search, for other commands, and what is refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def change(key: str, text: str) -> str:
     return f"{key}={text}"
 
 
-def test_lists_words_and_switches_can_be_chosen_among(config: str) -> None:
+def test_a_choice_may_be_of_lists_words_or_switches(config: str) -> None:
     changes = (
         "models.mlp.network.hidden={choice: [[8], [16, 8]]}",
         "models.mlp.training.augment={permutation: {choice: [true, false]}}",
@@ -91,7 +91,7 @@ def test_lists_words_and_switches_can_be_chosen_among(config: str) -> None:
     ]
 
 
-def test_what_a_zoo_of_classifiers_draws_for_each_network_is_no_range(tmp_path: Path) -> None:
+def test_draws_for_each_classifier_of_a_zoo_are_not_searched(tmp_path: Path) -> None:
     changes = ("source.path=x", "zoo.fit.learning_rate={log_uniform: [1e-4, 1e-2]}")
     _, space = load_search("mlp-mnist", changes)
     assert space.dimensions == ()
@@ -101,7 +101,7 @@ def test_what_a_zoo_of_classifiers_draws_for_each_network_is_no_range(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (
             "models.mlp.training.learnin_rate={uniform: [0.1, 0.2]}",
@@ -139,7 +139,7 @@ def test_what_a_zoo_of_classifiers_draws_for_each_network_is_no_range(tmp_path: 
         ("tune.seed={uniform: [0, 3]}", "tune.seed: cannot be searched"),
     ],
 )
-def test_what_is_wrong_with_a_range_is_told_in_a_line(config: str, wrong: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{told}") as error:
+def test_a_wrong_range_is_named_in_one_line(config: str, wrong: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}") as error:
         load_search(config, (wrong,))
     assert "\n" not in str(error.value)
