@@ -11,18 +11,18 @@ from zoo_gen.recipe.maker import Maker
 from zoo_gen.recipe.recipe import MAKERS, Recipe
 
 
-def told_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
-    """What ``zoo.json`` tells of the space: the widths of an MLP, the axes of all others."""
-    told = {"size": space.size, "names": list(space.names)}
+def describe_space(recipe: Recipe, space: WeightSpace) -> dict[str, Any]:
+    """The space in ``zoo.json``: the widths of an MLP, the axes of all others."""
+    common = {"size": space.size, "names": list(space.names)}
     shapes = recipe.zoo.fit.torch_shapes(space)
     if shapes is None:
-        return {"widths": list(space.widths), **told}
+        return {"widths": list(space.widths), **common}
     return {
         "axes": {name: list(axes) for name, axes in space.axes.items()},
         "sizes": dict(space.sizes),
         "hidden": list(space.hidden),
         "shapes": {name: list(shape) for name, shape in shapes.items()},
-        **told,
+        **common,
     }
 
 
