@@ -12,7 +12,7 @@ from functools import cached_property
 from pipeline.config.config import Config
 from pipeline.environment import Environment
 from pipeline.zoo_facts import ZooFacts, ZooPath
-from training.results import Job
+from training.jobs import TrainingJob
 from training.tracking import Tracking
 from training.tracking.store import artifact_place
 from zoo_gen import (
@@ -114,11 +114,11 @@ class Experiment(TrackedRun):
         return folder if elsewhere else self.environment.store.url(folder)
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrainingJob]:
         """Every model with every seed, on every number of training networks."""
         config, facts = self.config, self.facts
         return [
-            Job(
+            TrainingJob(
                 config.name,
                 name,
                 model.network,

@@ -17,7 +17,7 @@ from pipeline.environment import Environment
 from pipeline.experiment import Experiment, TrackedRun, connect_tracking
 from pipeline.progress import Bar
 from pipeline.steps import check_models, generate_zoo
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.queue import TrialQueue
 from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
@@ -209,7 +209,7 @@ class WorkOfTrial:
 
     plain: dict[str, Any]
     space: Space
-    job: Job
+    job: TrainingJob
     store: Store
     changes_zoo: bool
 

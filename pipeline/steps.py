@@ -14,8 +14,8 @@ from pipeline.experiment import Experiment
 from pipeline.progress import Bar
 from pipeline.zoo_facts import ZooPath
 from training import results
-from training.loop import Training
-from training.results import Job
+from training.jobs import TrainingJob
+from training.settings import Training
 from training.tracking.store import shown
 from zoo_gen import ConfigError, Generated, LocalEngine, generate
 from zoo_gen.make.generate import Engine
@@ -67,7 +67,7 @@ def train_models(experiment: Experiment) -> None:
     Raises:
         ConfigError: there are none, or they cannot learn the task on this zoo.
     """
-    from training import run
+    from training import train_job
 
     check_models(experiment)
     environment, jobs = experiment.environment, experiment.jobs
@@ -76,11 +76,11 @@ def train_models(experiment: Experiment) -> None:
     finished = [job for job in jobs if job not in pending]
     if pending:
         # before workers start: an incomplete or corrupt zoo is one line here
-        run.job_data(store, replace(pending[0], networks=None, training=Training()))
+        train_job.job_data(store, replace(pending[0], networks=None, training=Training()))
     tracking = experiment.tracking
     for job in finished:
         if tracking.find(job.hash8, finished=True) is None:
-            run.track_again(store, job, tracking)
+            train_job.track_again(store, job, tracking)
             environment.echo(f"{job.title}: trained before, now tracked in {shown(tracking.uri)}")
     if not pending:
         environment.echo(f"models: all {len(finished)} are trained")
@@ -91,7 +91,7 @@ def train_models(experiment: Experiment) -> None:
     models = f"{len(pending)} model{'s' if len(pending) > 1 else ''}"
     with Bar(environment.console, f"training {models}{kept}", total, "epochs") as bar:
 
-        def on_epoch(job: Job, epoch: int, record: dict[str, float]) -> None:
+        def on_epoch(job: TrainingJob, epoch: int, record: dict[str, float]) -> None:
             epochs[job.hash8] = epoch
             main = job.task.main
             value = f"{main.text([record[f'val_{main.name}']])} {main.unit}".rstrip()
@@ -100,13 +100,15 @@ def train_models(experiment: Experiment) -> None:
 
         bar.update(0)
         if environment.engine == "ray":
-            from training.ray_train import run_on_ray
+            from training.ray_engine import train_on_ray
 
             workers = _workers(experiment)
-            run.forget_zoos()  # the workers read their own
-            run_on_ray(store, jobs, tracking, on_epoch, workers, environment.workers_per_model)
+            train_job.forget_zoos()  # the workers read their own
+            train_on_ray(store, jobs, tracking, on_epoch, workers, environment.workers_per_model)
         else:
-            run.run_locally(store, pending, tracking, on_epoch)
+            from training.local_engine import train_locally
+
+            train_locally(store, pending, tracking, on_epoch)
         bar.update(total)
 
 

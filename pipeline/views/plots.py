@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.views.report_rows import Row
 from training.tasks import Metric
-from training.tasks.base import sample_deviation
+from training.tasks.metrics import sample_deviation
 
 Counts = npt.NDArray[np.int64]
 

@@ -16,10 +16,10 @@ from pipeline.views.text_table import number
 from pipeline.zoo_facts import ZooPath
 from training import results
 from training.data import AT_ONCE
+from training.jobs import TrainingJob
 from training.predictions import answers
-from training.results import Job
-from training.run import trained, zoo_at
 from training.tasks import Output
+from training.train_job import trained, zoo_at
 from zoo_gen import ZooReader
 
 MOST_CLASSES = 20  # of a confusion matrix that can be read
@@ -50,7 +50,7 @@ class Predictions:
         confidence: in the class, ``[n]``; empty where there are no classes.
     """
 
-    job: Job
+    job: TrainingJob
     output: Output
     member: npt.NDArray[np.int64]
     true: npt.NDArray[Any]
@@ -58,7 +58,7 @@ class Predictions:
     confidence: Numbers
 
     @classmethod
-    def of(cls, experiment: Experiment, job: Job) -> Predictions:
+    def of(cls, experiment: Experiment, job: TrainingJob) -> Predictions:
         """Apply the trained model once more."""
         model, data, _ = trained(experiment.environment.store, job)
         rows = data.rows["test"]

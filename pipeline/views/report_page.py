@@ -19,7 +19,7 @@ from pipeline.views.report_rows import Row, best_of
 from pipeline.views.text_table import TextTable
 from pipeline.views.zoo_tables import zoo_tables
 from training import results
-from training.run import zoo_at
+from training.train_job import zoo_at
 from zoo_gen.health.health import examine
 from zoo_gen.health.verdict import findings
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.experiment import Experiment
 from pipeline.other_settings import options_to_others
 from training import results
-from training.results import Job
+from training.jobs import TrainingJob
 from training.tracking.store import shown
 from zoo_gen import TrackingError, TrainingError
 
@@ -98,7 +98,7 @@ def require_trained(experiment: Experiment) -> None:
     raise TrainingError(f"{problem}; run `dwszoo train` with the same config and options")
 
 
-def best_of(experiment: Experiment, found: list[Row]) -> tuple[Row, Job]:
+def best_of(experiment: Experiment, found: list[Row]) -> tuple[Row, TrainingJob]:
     """The model with the best mean validation score, and its seed with the best one.
 
     References that do not learn are left out, unless there is nothing else.

@@ -1,4 +1,4 @@
-"""Every shard of a zoo, read and verified one at a time; what is bad is told, not raised."""
+"""Every shard of a zoo, read and verified one at a time; bad ones are reported, not raised."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Make = Callable[[Any, ShardJob, Rows, Progress], tuple[Columns, dict[str, Any]]]
 
 It takes the recipe's maker, the job, the members (whole groups unless a group is one signal's) and
 what to call with the number of members made since the last call. It returns a row per member, and
-what the shard's description says of how they were made.
+additions to the shard's description.
 """
 
 MAKE: dict[type[Maker], Make] = {Fit: fitted_members, Classifier: trained_members}

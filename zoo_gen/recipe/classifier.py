@@ -1,4 +1,4 @@
-"""How a zoo of classifiers is made: what a config says, checked."""
+"""How a zoo of classifiers is made: the settings, checked."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Classifier(Maker):
         batch_size: images per step.
         evaluation_images: how many images the columns of accuracy and loss use, of each part, at
             most; the same random ones for every run.
-        classes: None for all of the source, or ``"pairs"``: each run tells two classes apart, all
-            pairs equally often.
+        classes: None for all of the source, or ``"pairs"``: each run has two classes, all pairs
+            equally often.
         optimizer: adam, sgd (momentum 0.9) or rmsprop, as ``torch.optim`` has them.
         learning_rate: constant over a run.
         weight_decay: added to the gradient, times the weights, as in ``torch.optim``.
@@ -113,7 +113,7 @@ class Classifier(Maker):
         return super().read({**plain, "runs": groups}, groups)
 
     def views(self, views: int, rows_per_shard: int) -> int:
-        """The snapshots of a run, which lie in one shard."""
+        """The snapshots of a run, which are in one shard."""
         snapshots = len(self.snapshots)
         if views not in (1, snapshots):
             raise ConfigError(

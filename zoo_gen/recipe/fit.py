@@ -54,7 +54,7 @@ class Fit(Maker):
         points_per_step: random points, with replacement, that a step sees; 0 for all of them.
         target_loss: a network whose loss (over the points of a step) has come down to it is done;
             0 for never. Of images 1e-4 means 40 dB.
-        kind: of fit; no part of the hash, which is older than the word.
+        kind: of maker; no part of the hash, which is older than this field.
     """
 
     widths: tuple[int, ...]

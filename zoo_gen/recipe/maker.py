@@ -30,7 +30,7 @@ class Maker(ABC):
     Members come in *groups* of `views`: all fits of one signal, or all snapshots of one training.
 
     Attributes:
-        kind: the word for it in a config.
+        kind: its name in a config.
         format: `FORMAT`, or a later one of this kind; part of every hash.
         per_signal: whether a group belongs to one signal, whose split and columns its members have.
     """

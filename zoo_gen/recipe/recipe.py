@@ -65,7 +65,7 @@ class Recipe:
 
     Attributes:
         name: readable half of the zoo's folder.
-        source: the source's own description, without where it lies.
+        source: the source's own description, without its location.
         fingerprint: of the source's signals.
         signals: how many of them are used (the first, of each part in proportion); of classifiers
             the number of runs.

@@ -1,4 +1,4 @@
-"""What classifiers answer: logits of any weights, and their loss and accuracy on any images."""
+"""What classifiers compute: logits of any weights, and their loss and accuracy on any images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scores:
 def logits(
     network: Architecture, space: WeightSpace, theta: Tensor, images: Array, activation: str
 ) -> Tensor:
-    """What m networks answer to n images, differentiable in the weights and in the images.
+    """Outputs of m networks for n images, differentiable in the weights and in the images.
 
     Args:
         network: their architecture.
@@ -144,8 +144,8 @@ def accuracy_of_rows(
     """Loss and accuracy of rows of a zoo, each with its own activation and pair of classes.
 
     Args:
-        columns: ``activation``, and ``class_a`` and ``class_b`` where each network tells two
-            classes apart: it sees the images of these alone, and its score is NaN without any.
+        columns: ``activation``, and ``class_a`` and ``class_b`` where each network has two
+            classes: it sees the images of these alone, and its score is NaN without any.
         labels: int64 ``[n]``, classes of the source.
 
     The other arguments, and errors, as in `logits`.

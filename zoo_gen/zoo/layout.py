@@ -13,7 +13,7 @@ from dws import WeightSpace
 from zoo_gen.errors import ZooError
 from zoo_gen.recipe.recipe import Recipe
 from zoo_gen.zoo import shards
-from zoo_gen.zoo.description import told_space
+from zoo_gen.zoo.description import describe_space
 from zoo_gen.zoo.store import Store
 
 
@@ -51,7 +51,7 @@ def describe(store: Store, recipe: Recipe, space: WeightSpace) -> dict[str, Any]
         "checksum": shards.SEALED,
         "hash8": recipe.hash8,
         "recipe": recipe.as_dict(),
-        "space": told_space(recipe, space),
+        "space": describe_space(recipe, space),
         "members": recipe.members,
         "shards": recipe.shards,
         "versions": {

@@ -96,10 +96,10 @@ class Store:
         """The full name of a path below the root.
 
         Raises:
-            StorageError: the path leads out of the root, which may come from a file of others.
+            StorageError: the path leads out of the root; it may come from an untrusted file.
         """
         if path.startswith("/") or ".." in path.split("/"):
-            raise StorageError(f"{path}: leads out of {self.root}; what named it is not trusted")
+            raise StorageError(f"{path}: leads out of {self.root}; such a path is refused")
         return f"{self.root}/{path}" if path else self.root
 
     def local(self, path: str = "") -> Path:

@@ -77,7 +77,7 @@ class ZooReader:
 
     @property
     def url(self) -> str:
-        """Where the zoo lies."""
+        """Path or address of the zoo."""
         return self.store.url(self.folder)
 
     def __len__(self) -> int:
@@ -165,7 +165,7 @@ class ZooReader:
             yield _rows(held)
 
     def render(self, theta: Tensor, coordinates: np.ndarray[Any, Any]) -> Tensor:
-        """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``.
+        """Output of networks of this zoo at ``[points, d_in]``: ``[m, points, d_out]``.
 
         Points of images are (row, column), whichever order the networks take (`ForwardPass.grid`).
 
@@ -183,7 +183,7 @@ class ZooReader:
             raise ZooError(f"{self.url}: its networks cannot be drawn: {error}") from error
 
     def draw(self, member: int, coordinates: np.ndarray[Any, Any]) -> Tensor:
-        """What one network draws at ``[points, d_in]``: ``[points, d_out]``.
+        """Output of one network at ``[points, d_in]``: ``[points, d_out]``.
 
         Raises:
             IndexError: there is no such member.
@@ -197,7 +197,7 @@ class ZooReader:
         Args:
             rows: of the zoo; ``rows.theta`` may be changed weights of the same networks.
             images: ``[n, channels, height, width]``, uint8 or floating point in [0, 1].
-            labels: int64 ``[n]``, classes of the source. A network that tells two classes apart
+            labels: int64 ``[n]``, classes of the source. A network of two classes
                 sees the images of these alone.
 
         Raises:
@@ -239,8 +239,8 @@ class ZooReader:
             return self._verified(shard, theta)
         except CorruptShard as error:
             raise CorruptShard(
-                f"{error}; `dwszoo inspect {self.url} --mend` sets it aside and tells which "
-                "command makes it anew"
+                f"{error}; `dwszoo inspect {self.url} --mend` moves it aside and names the "
+                "command that makes it again"
             ) from error
 
     def _verified(self, shard: int, theta: bool) -> shards.Columns:

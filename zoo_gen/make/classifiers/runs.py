@@ -23,7 +23,7 @@ class ClassifierRun:
     Attributes:
         seed: of everything that is drawn for it.
         settings: its hyper-parameters, by name.
-        pair: the two classes that it tells apart, None for all of the source.
+        pair: its two classes, None for all of the source.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""Which execution fits: told by the person, or a function of the recipe and the machine.
+"""Which execution fits: the one asked for, or a function of the recipe and the machine.
 
 Never of how much of a zoo is left, so that a zoo that was interrupted goes on as it began.
 """
@@ -39,8 +39,7 @@ def choose(fitting: Fitting, fit: Fit, members: int, points: int) -> str:
         points: of a signal.
 
     Returns:
-        A key of `RUNS`. Where what was asked for cannot be, the next best; a line in the log of
-        ``dwszoo`` tells why, once.
+        A key of `RUNS`; the next best, with a warning, where the one asked for is not possible.
     """
     if fitting == "eager":
         return "eager"

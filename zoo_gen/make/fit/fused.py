@@ -19,7 +19,7 @@ from zoo_gen.make.fit.compiled import ACTIVATIONS
 from zoo_gen.make.fit.problem import Problem
 from zoo_gen.recipe.fit import Fit
 
-LAUNCH = 128  # steps of a launch: between two, members that have ended are told and left out
+LAUNCH = 128  # steps of a launch: between two, members that have ended are counted and left out
 ROWS = 4  # as in the kernel
 MOST_WIDTH, MOST_HIDDEN, MOST_IN, MOST_OUT = 64, 4, 3, 4
 TILE_FLOATS = 1024  # of one layer's activations; with twice as many, registers spill on sm_90
@@ -51,7 +51,7 @@ def batched(problem: Problem, theta: Tensor, progress: Callable[[int], None]) ->
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the numbers of theta lie among the padded ones of a member, as the kernel has them.
+    """Positions of the numbers of theta among the padded ones of a member, as the kernel has them.
 
     Attributes:
         width: N, of all hidden layers.
@@ -95,7 +95,7 @@ def run(
     """Fit all members, as `make.fit.eager.run`. Where the GPU's memory is full, half at once.
 
     Args:
-        problem, theta, progress: as there; theta may lie anywhere.
+        problem, theta, progress: as there; theta may be on any device.
         device: ``"cpu"`` under Triton's interpreter.
         precision: of the matrix products, one of `PRECISIONS`: plain float32, or on tensor cores
             as three products of 19 bits (nearly float32) or one.

@@ -15,7 +15,7 @@ import pytest
 import torch
 from recipes import RECIPES
 
-from zoo_gen import Fit, log_once
+from zoo_gen import Fit
 from zoo_gen.make.fit import choose, fused
 from zoo_gen.make.fit.choice import wants_gpu
 from zoo_gen.make.fit.problem import Problem
@@ -136,7 +136,7 @@ def test_a_gpu_is_used_where_there_is_one(
 def test_without_a_gpu_the_fused_fit_is_replaced_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_once, "_told", set())
+    monkeypatch.setattr("zoo_gen.log._logged", set())
     assert choose("fused", MNIST, 1, 784) == "compiled"
     assert "needs a GPU that torch can use, there is none" in caplog.text
 
@@ -151,7 +151,7 @@ def test_tasks_ask_for_a_gpu_where_the_zoo_is_worth_it() -> None:
 def test_where_the_gpu_s_memory_is_full_the_members_are_halved_and_all_fitted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_once, "_told", set())
+    monkeypatch.setattr("zoo_gen.log._logged", set())
 
     def scarce(problem: Problem, theta: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(theta) > 2:

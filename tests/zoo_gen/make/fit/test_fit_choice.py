@@ -23,7 +23,6 @@ from zoo_gen import (
     Store,
     ZooError,
     generate,
-    log_once,
 )
 from zoo_gen.make.fit import choose, compiler, eager, fit_networks
 from zoo_gen.make.fit.compiler import NoCompilerError, kernel
@@ -38,7 +37,7 @@ SMALL = Fit((2, 8, 1), w0=3.0, steps=20)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty cache of kernels, and nothing told or built yet."""
     monkeypatch.setenv("DWSZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(log_once, "_told", set())
+    monkeypatch.setattr("zoo_gen.log._logged", set())
     kernel.cache_clear()
     yield tmp_path / "cache"
     kernel.cache_clear()

@@ -1,4 +1,4 @@
-"""Every execution of a fit equals the plain loop, tests/zoo_gen/fitting.py."""
+"""Every execution of a fit equals the plain loop, fitting.py beside it."""
 
 from __future__ import annotations
 
