@@ -146,6 +146,6 @@ def test_classes_of_classifiers_are_refused_before_any_work(
     config.write_text(yaml.safe_dump(raw))
     code, _, err = dwszoo("run", config, "--root", tmp_path)
     assert code == 2
-    assert "classify (where none is named) learns the column label, but the zoo tiny-" in err
+    assert "classify (the default) learns the column label, but the zoo tiny-" in err
     assert "of its own it has train_accuracy, train_loss, test_accuracy, test_loss" in err
     assert not (tmp_path / "zoos").exists()
