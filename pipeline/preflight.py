@@ -13,7 +13,7 @@ from pipeline.config.messages import nearest
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import WeightData, canonical
 from training.tasks import PredictAccuracy, Task
-from zoo_gen import Classifier, ConfigError, Signals, TrainingError, Zoo
+from zoo_gen import ConfigError, Signals, TrainingError, Zoo
 from zoo_gen.recipe.split import SPLITS
 from zoo_gen.zoo.shards import CONTRACT
 
@@ -42,7 +42,7 @@ def check_signals(config: Config, zoo: Zoo, signals: Signals, whole: Callable[[]
 
 def _problem(task: Task, zoo: Zoo, signals: Signals) -> ConfigError | TrainingError | None:
     """Why the task cannot be learned from networks of these signals, as far as labels tell."""
-    if isinstance(zoo.fit, Classifier):
+    if not zoo.fit.per_signal:
         return None
     try:
         split = zoo.split.assign(signals)

@@ -16,7 +16,6 @@ from training.results import Job
 from training.tracking import Tracking
 from training.tracking.store import shown
 from zoo_gen import (
-    Classifier,
     ConfigError,
     Generated,
     LocalEngine,
@@ -26,8 +25,9 @@ from zoo_gen import (
     Zoo,
     generate,
 )
-from zoo_gen.make.generate import Engine, missing_shards
+from zoo_gen.make.generate import Engine
 from zoo_gen.recipe.recipe import hash8
+from zoo_gen.zoo.layout import missing_shards
 
 
 @dataclass
@@ -46,10 +46,9 @@ class Run(Tracked):
 
     @cached_property
     def signals(self) -> Signals:
-        """The signals of the source, limited (for classifiers all of them); read once."""
+        """The signals that the networks are made from; read once."""
         source, zoo = self._made
-        whole = isinstance(zoo.fit, Classifier)
-        return source.load().limited(None if whole else self.config.limit)
+        return zoo.fit.visible(source.load(), self.config.limit)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -124,13 +123,15 @@ class Run(Tracked):
             return Generated(facts.folder, facts.members)
         recipe = self.recipe
         zoo, title = (place.store, recipe, self.signals), f"zoo {recipe.name}-{recipe.hash8}"
-        if not missing_shards(place.store, recipe):
+        missing = missing_shards(place.store, recipe)
+        if not missing:
             generated = generate(*zoo, LocalEngine())
             place.say(f"{title}: {recipe.members:,} networks are there")
             return generated
         place.store.check_writable()
         engine: Engine = LocalEngine()
-        if place.engine == "ray":
+        # a process for a single shard starts more slowly than most such shards are fitted
+        if place.engine == "ray" and (place.address or len(missing) > 1):
             from zoo_gen.make.ray_engine import RayEngine
 
             _ = place.cpus  # starts or joins Ray; a cluster may begin with no CPU at all

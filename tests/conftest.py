@@ -31,7 +31,6 @@ OF_PROCESSES = (
     "tests/pipeline/test_commands.py",
     "tests/training/test_ray_train.py",
     "tests/training/search/test_ray_tune.py",
-    "tests/training/search/test_ray_schedulers.py",
 )
 """Most of the tests that start Ray and wait for it, about half of all by their time."""
 

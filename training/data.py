@@ -18,7 +18,7 @@ from training.augmentation import Augmentation
 from training.tasks import Classify, Task
 from training.units import units
 from zoo_gen import ConfigError, ForwardPass, Source, TrainingError, ZooReader
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
@@ -152,7 +152,7 @@ def _tell_of_single_classes(where: str, target: Tensor, rows: dict[str, Tensor])
     """A word for each of the splits that judge whose networks are all of one class."""
     for split in ("val", "test"):
         if len(found := torch.unique(chosen := target[rows[split]])) == 1:
-            tell_once(
+            log_once(
                 f"{where}: all networks of the {split} split, {len(chosen)}, are of class "
                 f"{int(found[0])}: what is right there says nothing of others; use more networks"
             )

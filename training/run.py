@@ -21,7 +21,7 @@ from training.tasks import Task
 from training.tracking import ChildRun, Tracking
 from training.tracking.models import TrackedModel
 from zoo_gen import DwszooError, Source, StorageError, Store, ZooReader, open_zoo
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 
 CHECKPOINTS = "checkpoints"  # folder below the root
 Tell = Callable[[Job, int, dict[str, float]], None]
@@ -230,10 +230,10 @@ def decode_state(data: bytes, job: Job, shared: bool = False) -> State | None:
         state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         owner = state.pop("job")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError):
-        tell_once(f"{job.title}: its checkpoint is damaged; it begins anew")
+        log_once(f"{job.title}: its checkpoint is damaged; it begins anew")
         return None
     if owner == job.hash8:
         return state
     if not shared:
-        tell_once(f"{job.title}: its checkpoint is another training's; it begins anew")
+        log_once(f"{job.title}: its checkpoint is another training's; it begins anew")
     return None

@@ -16,7 +16,7 @@ from pipeline.commands.options import INTERRUPTED, debug_option, html_option, ro
 from pipeline.commands.predict import predict
 from pipeline.commands.submit.command import submit_of
 from pipeline.commands.transfer import export_zoo, import_zoo
-from pipeline.tune.command import tune_of
+from pipeline.commands.tune import tune_of
 from pipeline.views.report.command import report_of, show
 
 CONTENTS = {  # of the help: a word or two for each command

@@ -16,7 +16,7 @@ from pipeline.config.built_in import built_in
 from pipeline.config.kinds import KindOf, refuse_unknown_keys
 from pipeline.config.messages import explain, nearest, once
 from pipeline.config.names import NAME
-from pipeline.tune.ranges import divide, require_defaults, typed
+from pipeline.config.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
 from training.loop import Training
 from training.models import NETWORKS, Network

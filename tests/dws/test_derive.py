@@ -387,6 +387,7 @@ OPERATIONS = {
     "gated": (lambda x: F.glu(x, 1).repeat(1, 2), "(S_2 wr S_3)"),
     "a constant of each": (lambda x: x + torch.arange(6), "trivial"),
     "a constant of all": (lambda x: x + torch.full((6,), 2.0), "S_6"),
+    "the identity": (lambda x: x @ (torch.eye(6) + x.mT @ x), "S_6"),
     "a mask": (lambda x: x.masked_fill(x < 0, 0.5), "S_6"),
     "where": (lambda x: torch.where(x > 0, x, x.exp()), "S_6"),
     "in place": (lambda x: x.mul_(2).relu_().clamp_(0, 1), "S_6"),

@@ -101,7 +101,7 @@ def test_an_endpoint_that_is_away_is_told_without_the_secret(
 
 
 def test_a_bucket_that_takes_objects_is_well(endpoint: str) -> None:
-    (found,) = services.s3(Store("s3://bucket/prefix", patience=0))
+    (found,) = services.s3(Store("s3://bucket/prefix", retry_seconds=0))
     told = f"s3://bucket/prefix at {endpoint} takes objects; credentials: env"
     assert (found.status, found.found) == ("ok", told), found
 
@@ -110,7 +110,7 @@ def test_without_credentials_that_is_what_is_told(s3: str, monkeypatch: pytest.M
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    (found,) = services.s3(Store("s3://bucket/prefix", patience=0))
+    (found,) = services.s3(Store("s3://bucket/prefix", retry_seconds=0))
     assert found.fails
     assert "no credentials were found" in found.found
 

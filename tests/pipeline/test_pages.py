@@ -208,7 +208,7 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_a_report_shows_what_was_told_right_and_wrong(pages: dict[str, Path]) -> None:
+def test_a_report_shows_what_was_logged_right_and_wrong(pages: dict[str, Path]) -> None:
     text = pages["report"].read_text()
     for heading in ("Models", "Training", "Confusion: ", "Examples: ", "Health of the zoo"):
         assert f"<h2>{heading}" in text

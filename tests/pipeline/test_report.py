@@ -20,7 +20,7 @@ from training import results
 from training.data import WeightData
 from training.tasks import Classify, Regress, Task
 from zoo_gen import ModelError, Store
-from zoo_gen.make.classifiers.rows import RUN_STEPS
+from zoo_gen.recipe.classifier import RUN_STEPS
 
 NAN = math.nan
 Command = Callable[..., tuple[int, str, str]]

@@ -25,7 +25,6 @@ from zoo_gen import (
     Zoo,
     ZooReader,
     generate,
-    log_once,
 )
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
@@ -102,5 +101,5 @@ def said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Callable[[], list[str]]:
     """What was told so far, by a process that has told nothing before."""
-    monkeypatch.setattr(log_once, "_told", set())
+    monkeypatch.setattr("zoo_gen.log._logged", set())
     return lambda: [record.getMessage() for record in caplog.records]

@@ -14,7 +14,7 @@ from training.run import FileCheckpoints, run_locally
 from training.tasks import Retrieve
 from training.tracking import Tracking
 from zoo_gen import Store
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.ray_engine import repeat
 
 Said = Callable[[], list[str]]
@@ -81,7 +81,7 @@ def test_checkpoints_of_another_task_are_told_of(job, tmp_path: Path, said: Said
 
 
 def test_what_the_driver_has_told_is_not_told_again_for_its_workers(said: Said) -> None:
-    tell_once("known")
+    log_once("known")
     told: set[Any] = set()
     for _ in range(2):
         repeat({("said", "known"): "known", ("said", "new"): "new", "job": (1, {})}, told)

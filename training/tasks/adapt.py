@@ -14,10 +14,10 @@ from dws import forward
 from training.models import FineTuneNetwork, Network, check_positive
 from training.models.editors import Unchanged, build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import Classifier, ConfigError, Mlp, Source, TrainingError, ZooReader
+from zoo_gen import ConfigError, Mlp, Source, TrainingError, ZooReader
 from zoo_gen.make.classifiers import CORRUPTIONS, corrupt
-from zoo_gen.make.classifiers.runs import Images
-from zoo_gen.recipe.recipe import AnyFit
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.sources.labelled import LabelledImages
 
 if TYPE_CHECKING:
     from training.augmentation import Augmentation
@@ -94,24 +94,26 @@ class Adapt(Task):
         values = np.stack([*(columns[name].astype(np.int64) for name in CLASSES), units], 1)
         return Targets(torch.from_numpy(values))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Refuse all but MLPs that tell pairs of classes apart."""
         super().check_fit(fit)
-        if not isinstance(fit, Classifier) or fit.classes != "pairs":
+        architecture = None if fit is None else fit.pair_architecture
+        if architecture is None:
             raise ConfigError(
                 "task: adapt changes classifiers of two classes each; use a zoo of them (zoo.fit: "
                 "{kind: classifier, classes: pairs}), such as adapt-cifar10"
             )
-        if not isinstance(fit.network, Mlp):
+        if not isinstance(architecture, Mlp):
             raise ConfigError("task: adapt changes MLPs; it does not know convolutions")
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Domain:
         """The corrupted images."""
-        self.check_fit(zoo.classifier if source is not None else None)
+        self.check_fit(zoo.maker if source is not None else None)
         assert source is not None
-        assert zoo.classifier is not None
-        images = Images.of(source.load())
-        low, high = zoo.classifier.network.pixels
+        assert zoo.maker is not None
+        assert zoo.maker.pair_architecture is not None
+        images = LabelledImages.of(source.load())
+        low, high = zoo.maker.pair_architecture.pixels
         classes = np.unique(images.label[images.train])
         parts = {"train": images.train, "test": images.test[1::2], "val": images.test[0::2]}
         pixels = {}

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from training.models import Network
 from zoo_gen import ConfigError, Source, ZooReader
-from zoo_gen.recipe.recipe import AnyFit, hashed
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import hashed
 
 if TYPE_CHECKING:
     from training.augmentation import Augmentation
@@ -174,7 +175,7 @@ class Task(ABC):
                     f"targets of {self.kind} are those of the very networks"
                 )
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Raise `ConfigError` unless networks that were made so can learn the task.
 
         Args:

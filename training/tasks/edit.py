@@ -13,8 +13,8 @@ from torch.nn.functional import max_pool2d
 from training.models import Network, check_positive
 from training.models.editors import build_editor
 from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import ConfigError, Fit, Source, ZooReader
-from zoo_gen.recipe.recipe import AnyFit
+from zoo_gen import ConfigError, Source, ZooReader
+from zoo_gen.recipe.maker import Maker
 
 if TYPE_CHECKING:
     from training.data import WeightData
@@ -81,21 +81,20 @@ class Edit(Task):
         """Index of each network's image in the source, int64 ``[n]``."""
         return Targets(torch.from_numpy(columns["signal"].astype(np.int64)))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Refuse all but networks that draw pictures."""
         super().check_fit(fit)
-        if not isinstance(fit, Fit) or fit.widths[0] != 2:
+        if fit is None or fit.coordinates != 2:
             raise ConfigError(
                 "task: edit changes what networks draw, but these are "
-                f"{'no networks of images' if isinstance(fit, Fit) else 'classifiers'}; use a zoo "
-                "of images, such as mnist"
+                f"{'unknown' if fit is None else fit.members_are}; use a zoo of images, such as "
+                "mnist"
             )
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Drawn:
         """The images of the source."""
-        self.check_fit(zoo.fit if source is not None else None)
+        self.check_fit(zoo.maker if source is not None else None)
         assert source is not None
-        assert zoo.fit is not None
         signals = source.load()
         if signals.shape is None:
             raise ConfigError(f"task: edit changes images; the source {source.kind} gives none")

@@ -36,7 +36,7 @@ def doctor(root: str, address: str | None) -> None:
     try:
         from zoo_gen import Store
 
-        checks = _checks(Store(root, patience=0), address)
+        checks = _checks(Store(root, retry_seconds=0), address)
     except ImportError as error:
         click.echo(_shown(Answer("missing", "packages", str(error), "pip install dwszoo, again")))
         raise click.ClickException("not well: packages") from error

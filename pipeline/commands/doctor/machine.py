@@ -161,7 +161,7 @@ def disk(store: Store) -> list[Answer]:
 def plugins() -> list[Answer]:
     """Sources, tasks and models of other packages."""
     from pipeline.config.config import plugins as offered
-    from zoo_gen.retry import LOG
+    from zoo_gen.log import LOG
 
     LOG.disabled = True  # what it would say is said below
     try:

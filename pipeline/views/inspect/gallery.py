@@ -66,8 +66,9 @@ class View:
 
 def gallery(health: Health, targets: Targets) -> str:
     """Figures as HTML; a sentence where these networks cannot be drawn."""
-    if health.zoo.classifier:
-        return "<p>These networks are classifiers: they draw nothing.</p>"
+    maker = health.zoo.maker
+    if maker is not None and not maker.coordinates:
+        return f"<p>These networks are {maker.members_are}: they draw nothing.</p>"
     if health.flat is None:
         return "<p>What these networks compute is not a picture or a curve, or is not known.</p>"
     drawn = figures(health.zoo, targets, _chosen(health))
@@ -95,8 +96,7 @@ def drawn_by(
     zoo: ZooReader, targets: Targets, chosen: list[tuple[int, str]]
 ) -> tuple[View, list[Drawing]] | None:
     """The same as arrays, and where they are drawn."""
-    known = zoo.forward_pass.activation is not None
-    view = _view(zoo, targets) if known and not zoo.classifier else None
+    view = _view(zoo, targets) if zoo.forward_pass.activation is not None else None
     if view is None:
         return None
     return view, [_draw(zoo, member, why, view, targets) for member, why in chosen]

@@ -34,7 +34,9 @@ def measured(health: Health) -> dict[str, str]:
 def _facts(health: Health) -> Sheet:
     zoo, total = health.zoo, sum(health.sizes.values())
     there = f", {health.there:,} of them here" if health.there < len(zoo) else ""
-    kind, part = ("runs", "snapshots") if zoo.classifier else ("signals", "networks")
+    kind, part = ("signals", "networks")
+    if zoo.maker is not None and not zoo.maker.per_signal:
+        kind, part = ("runs", "snapshots")
     views = zoo.description["recipe"]["zoo"].get("views")
     each = f", up to {views:,} {part} each" if isinstance(views, int) and views > 1 else ""
     absent = sum(shard.kind == "missing" for shard in health.bad)

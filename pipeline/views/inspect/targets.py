@@ -50,7 +50,7 @@ def load_targets(zoo: ZooReader, path: str | None, console: Console) -> Targets:
     told = recipe.get("source")
     told = told if isinstance(told, dict) else {}
     kind = str(told.get("kind"))
-    if zoo.fit is None or kind not in SOURCES:
+    if zoo.maker is None or not zoo.maker.per_signal or kind not in SOURCES:
         if path is not None:
             raise ConfigError(f"--source: networks of this zoo ({kind}) were not fitted to signals")
         return Targets(None, "Its networks were not fitted to signals that could be shown.")

@@ -33,7 +33,7 @@ from zoo_gen import (
     generate,
 )
 from zoo_gen.make.classifiers import corrupt
-from zoo_gen.recipe.classifier import Cnn
+from zoo_gen.recipe.architectures import Cnn
 from zoo_gen.sources.images import images_with_labels
 
 FIT = Classifier(
