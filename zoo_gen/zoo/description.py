@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from dws import WeightSpace
-from zoo_gen.recipe.forward_pass import ForwardPass, Grid
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.recipe.maker import Maker
 from zoo_gen.recipe.recipe import MAKERS, Recipe
 
@@ -50,22 +49,28 @@ def read_maker(recipe: dict[str, Any]) -> Maker | None:
     return MAKERS[plain.get("kind", "siren")].read(plain, int(recipe["signals"]))
 
 
-GRIDS: dict[str, Grid] = {"nfn-siren": "ij", "dwsnets-mnist": "xy", "dwsnets-fashion": "xy"}
-"""Format of an import -> the grid on which its public networks were fitted (their code)."""
+IMPLIED: dict[str, dict[str, Any]] = {
+    "nfn-siren": {"grid": "ij", "low": -1.0},
+    "dwsnets-mnist": {"grid": "xy"},
+    "dwsnets-fashion": {"grid": "xy"},
+}
+"""Format of an import -> how its public networks were fitted, as their code has it."""
 
 
 def read_forward_pass(recipe: dict[str, Any], maker: Maker | None) -> ForwardPass:
     """What the networks of a zoo compute; the activation of classifiers is a column of theirs."""
     if maker is not None:
         return maker.forward_pass
-    known = ForwardPass.from_dict(recipe.get("network"))
-    return known if known.grid else replace(known, grid=GRIDS.get(recipe["source"].get("format")))
+    implied = IMPLIED.get(recipe["source"].get("format"), {})
+    return ForwardPass.from_dict({**implied, **(recipe.get("network") or {})})
 
 
 def write_forward_pass(forward_pass: ForwardPass, source: str) -> dict[str, Any] | None:
     """The same of an import, as plain data for its recipe.
 
-    The grid that a format implies is left out: recipes are older than grids, and hashed.
+    What a format implies is left out: recipes are older than grids, and hashed.
     """
-    implied = forward_pass.grid == GRIDS.get(source)
-    return (replace(forward_pass, grid=None) if implied else forward_pass).to_dict()
+    implied = IMPLIED.get(source, {})
+    data = forward_pass.to_dict(explicit=tuple(implied))
+    kept = {k: v for k, v in data.items() if k not in implied or v != implied[k]}
+    return None if kept == UNKNOWN.to_dict() else kept

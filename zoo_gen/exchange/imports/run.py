@@ -79,11 +79,15 @@ class Import:
         """Networks of the zoo."""
         return len(self.source.listing)
 
+    @property
+    def what_they_compute(self) -> ForwardPass:
+        """As given, or as the source says."""
+        return self.forward_pass or self.source.forward_pass
+
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """Everything that changes a row."""
         source, listing = self.source, self.source.listing
-        forward_pass = self.forward_pass or source.forward_pass
         rows = self.rows_per_shard or max(
             1, min(MOST_ROWS, SHARD_BYTES // (4 * source.layout.space.size))
         )
@@ -95,7 +99,7 @@ class Import:
             },
             "fingerprint": listing.fingerprint,
             "signals": len(np.unique(listing.signal)),
-            "network": write_forward_pass(forward_pass, source.format),
+            "network": write_forward_pass(self.what_they_compute, source.format),
             "zoo": {
                 "fit": None,
                 "split": hashed(self.split),
