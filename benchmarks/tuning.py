@@ -24,9 +24,8 @@ from pathlib import Path
 
 import psutil
 
-from training.loop import Training
+from training.jobs import TrainingJob
 from training.models import MlpNetwork
-from training.results import Job
 from training.search.queue import TrialQueue
 from training.search.ray_tune import search
 from training.search.ray_worker import TrialRunner, Work
@@ -34,6 +33,7 @@ from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Space
 from training.search.trials import Trial, TrialStore
+from training.settings import Training
 from training.tracking import Tracking
 from training.tracking.trials import TrackedTrials
 from zoo_gen import Digits, Draw, Fit, LocalEngine, Recipe, Split, Store, Zoo
@@ -50,7 +50,7 @@ LOOKS = 10  # at the memory
 class Waiting:
     """Work that begins after some seconds."""
 
-    job: Job
+    job: TrainingJob
     seconds: float
 
     def __call__(self, params: Params) -> Work:
@@ -91,7 +91,7 @@ def searched(root: Path, trials: int, seconds: float, at_once: int) -> tuple[flo
     recipe = Recipe.of("tuning", Digits(), signals, Zoo(fit, Split(70, 15, 15), views=2))
     generate(store, recipe, signals, LocalEngine())
     training = Training(epochs=EPOCHS, batch_size=50)
-    job = Job("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
+    job = TrainingJob("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
     folder = f"searches/{trials}-{seconds}-{at_once}"
     tuning = Tuning(trials=trials, cpus=2 / at_once, at_once=None)
     sampler = Sampler(SPACE, ACCURACY, learning=True, seed=0)

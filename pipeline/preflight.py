@@ -11,8 +11,8 @@ from pipeline.config.built_in import built_in
 from pipeline.config.config import Config, raw_config
 from pipeline.config.messages import nearest
 from pipeline.zoo_facts import ZooFacts, configs_with
-from training.data import WeightData, canonical
-from training.tasks import PredictAccuracy, Task
+from training.data import canonical
+from training.tasks import PredictAccuracy, Task, TaskData
 from zoo_gen import ConfigError, Signals, TrainingError, Zoo
 from zoo_gen.recipe.split import SPLITS
 from zoo_gen.zoo.shards import CONTRACT
@@ -66,7 +66,7 @@ def check_models(config: Config, facts: ZooFacts) -> None:
         )
     check_columns(config.task_or_default, facts, told=config.task is not None)
     config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
-    data = WeightData.blank(
+    data = TaskData.blank(
         facts.space, config.task_or_default, facts.classes or 2, facts.forward_pass
     )
     for name, model in config.models.items():

@@ -17,7 +17,7 @@ from pipeline.config.ranges import with_params
 from pipeline.environment import Workplace
 from pipeline.experiment import Tracked, experiment
 from pipeline.steps import Run
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.queue import TrialQueue
 from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
@@ -209,7 +209,7 @@ class WorkOfTrial:
 
     plain: dict[str, Any]
     space: Space
-    job: Job
+    job: TrainingJob
     store: Store
     changes_zoo: bool
 

@@ -11,8 +11,8 @@ from pipeline.environment import Workplace
 from pipeline.experiment import Tracked, experiment
 from pipeline.zoo_facts import ZooFacts, ZooPath
 from training import results
-from training.loop import Training
-from training.results import Job
+from training.jobs import TrainingJob
+from training.settings import Training
 from training.tracking import Tracking
 from training.tracking.store import shown
 from zoo_gen import (
@@ -79,11 +79,11 @@ class Run(Tracked):
         return folder if elsewhere else self.place.store.url(folder)
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrainingJob]:
         """Every model with every seed, on every number of training networks."""
         config, facts = self.config, self.facts
         return [
-            Job(
+            TrainingJob(
                 config.name,
                 name,
                 model.network,
@@ -157,7 +157,7 @@ class Run(Tracked):
         Raises:
             ConfigError: there are none, or they cannot learn the task on this zoo.
         """
-        from training import run
+        from training import train_job
 
         self.require_models()
 
@@ -166,12 +166,12 @@ class Run(Tracked):
         finished = len(self.jobs) - len(pending)
         if pending:
             # before workers start: an incomplete or corrupt zoo is told here, in one line
-            run.job_data(store, replace(pending[0], networks=None, training=Training()))
+            train_job.job_data(store, replace(pending[0], networks=None, training=Training()))
         tracking = self.tracking
         done = [job for job in self.jobs if job not in pending]
         for job in done:
             if tracking.find(job.hash8, finished=True) is None:
-                run.track_again(store, job, tracking)
+                train_job.track_again(store, job, tracking)
                 place.say(f"{job.title}: trained before, now tracked in {shown(tracking.uri)}")
         if not pending:
             place.say(f"models: all {finished} are trained")
@@ -182,7 +182,7 @@ class Run(Tracked):
         models = f"{len(pending)} model{'s' if len(pending) > 1 else ''}"
         with Bar(place.console, f"training {models}{kept}", total, "epochs") as bar:
 
-            def tell(job: Job, epoch: int, record: dict[str, float]) -> None:
+            def tell(job: TrainingJob, epoch: int, record: dict[str, float]) -> None:
                 epochs[job.hash8] = epoch
                 main = job.task.main
                 value = f"{main.text([record[f'val_{main.name}']])} {main.unit}".rstrip()
@@ -191,7 +191,7 @@ class Run(Tracked):
 
             bar.update(0)
             if place.engine == "ray":
-                from training.ray_train import run_on_ray
+                from training.ray_engine import train_on_ray
 
                 workers, cpus = place.workers, place.cpus
                 if place.address is None:  # a cluster may grow to what is asked for, this Ray not
@@ -201,8 +201,10 @@ class Run(Tracked):
                             f"--workers-per-model: got {place.workers_per_model}, but there are "
                             f"{workers} worker(s) here; ask for at most that many"
                         )
-                run.forget_zoos()  # the workers read their own
-                run_on_ray(store, self.jobs, tracking, tell, workers, place.workers_per_model)
+                train_job.forget_zoos()  # the workers read their own
+                train_on_ray(store, self.jobs, tracking, tell, workers, place.workers_per_model)
             else:
-                run.run_locally(store, pending, tracking, tell)
+                from training.local_engine import train_locally
+
+                train_locally(store, pending, tracking, tell)
             bar.update(total)

@@ -29,7 +29,7 @@ OF_PROCESSES = (
     "tests/faults/",
     "tests/pipeline/commands/submit/",
     "tests/pipeline/test_commands.py",
-    "tests/training/test_ray_train.py",
+    "tests/training/test_ray_engine.py",
     "tests/training/search/test_ray_tune.py",
 )
 """Most of the tests that start Ray and wait for it, about half of all by their time."""

@@ -18,10 +18,10 @@ from pipeline.config.messages import explain, nearest, once
 from pipeline.config.names import NAME
 from pipeline.config.ranges import divide, require_defaults, typed
 from pipeline.zoo_facts import ZooPath
-from training.loop import Training
 from training.models import NETWORKS, Network
 from training.search.settings import Tuning
 from training.search.space import Space
+from training.settings import Training
 from training.tasks import TASKS, Classify, Task
 from zoo_gen import SOURCES, ConfigError, Source, Zoo
 from zoo_gen.plugins import Plugin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ ABOVE_ALL = {"notebooks": 4, "benchmarks": 4, "tests": 4}
 DOORS = {
     "ray": {
         "zoo_gen/make/ray_engine.py",
+        "training/ray_engine.py",
         "training/ray_train.py",
         "training/search/ray_worker.py",
         "training/search/ray_tune.py",
@@ -138,3 +140,72 @@ def test_dws_needs_torch_alone() -> None:
         if file.startswith("dws/") and name.split(".")[0] not in DWS_MAY_IMPORT
     ]
     assert foreign == []
+
+
+# rooms and files of training, each of which may import those above it in this list
+TRAINING = [
+    "own_networks",
+    "checks",
+    "augmentation",
+    "data",
+    "models",
+    "settings",
+    "workers",
+    "tasks",
+    "loop",
+    "jobs",
+    "checkpoints",
+    "results",
+    "model_file",
+    "predictions",
+    "search/settings",
+    "search/space",
+    "search/trials",
+    "tracking",
+    "train_job",
+    "local_engine",
+    "lanes",
+    "ray_train",
+    "ray_engine",
+    "search",
+]
+
+
+def place(name: str) -> int:
+    """Position in `TRAINING` of a dotted module or a file, by its longest entry."""
+    path = name.removesuffix(".py").replace(".", "/").removeprefix("training/") + "/"
+    found = [entry for entry in TRAINING if path.startswith(f"{entry}/")]
+    return TRAINING.index(max(found, key=len)) if found else -1
+
+
+def test_the_rooms_of_training_are_in_order() -> None:
+    inside = [
+        (file, line, name)
+        for file, line, name in all_imports()
+        if file.startswith("training/") and name.startswith("training.")
+    ]
+    outside = {file for file, _, _ in inside if place(file) < 0} - {"training/__init__.py"}
+    assert outside == set()
+    up = [f"{f}:{line} imports {n}" for f, line, n in inside if -1 < place(f) < place(n)]
+    assert up == []
+
+
+def files_below(package: str) -> set[str]:
+    """Its modules, dotted."""
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for file in (ROOT / package).rglob("*.py")
+    }
+
+
+@pytest.mark.parametrize("package", ["zoo_gen", "training", "pipeline"])
+def test_no_file_imports_itself_by_way_of_others(package: str) -> None:
+    modules = files_below(package) - {package}  # its own front imports what is meant for users
+    graph: dict[str, set[str]] = {}
+    for file, _, name in all_imports():
+        own = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+        parts = name.split(".")
+        target = next((m for i in (len(parts), -1) if (m := ".".join(parts[:i])) in modules), own)
+        if own in modules and target != own:
+            graph.setdefault(own, set()).add(target)
+    TopologicalSorter(graph).prepare()

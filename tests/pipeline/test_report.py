@@ -17,8 +17,7 @@ from pipeline.trained import trained_model
 from pipeline.views.report import table
 from pipeline.views.report.rows import Row, best_of
 from training import results
-from training.data import WeightData
-from training.tasks import Classify, Regress, Task
+from training.tasks import Classify, Regress, Task, TaskData
 from zoo_gen import ModelError, Store
 from zoo_gen.recipe.classifier import RUN_STEPS
 
@@ -49,7 +48,7 @@ def jobs_of(models: str, yardsticks: str = "") -> list[Any]:
 
 def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     space, task = WeightSpace.mlp([1, 2, 1]), Classify()
-    data = replace(WeightData.blank(space, task, 4, None, None), target=torch.tensor([1, 3]))
+    data = replace(TaskData.blank(space, task, 4, None, None), target=torch.tensor([1, 3]))
     told = SimpleNamespace(output=task.output(data).as_dict())
     monkeypatch.setattr(results, "read", lambda store, job: told)
     assert table.chance_of(run_of(task, None)) == 1 / 2

@@ -156,15 +156,15 @@ def test_the_driver_holds_no_networks_while_workers_train(
 ) -> None:
     from pipeline.environment import Workplace
     from pipeline.steps import Run
-    from training import run
+    from training import train_job
     from zoo_gen import Store
 
     code, _, err = dwszoo("generate", config, "--root", tmp_path, *LOCAL)
     assert code == 0, err
     held: list[int] = []
     monkeypatch.setattr(
-        "training.ray_train.run_on_ray",
-        lambda *_: held.append(run._job_data.cache_info().currsize),
+        "training.ray_engine.train_on_ray",
+        lambda *_: held.append(train_job._job_data.cache_info().currsize),
     )
     place = Workplace(Store(str(tmp_path)), "ray")
     vars(place)["cpus"] = 2  # as if a Ray were there

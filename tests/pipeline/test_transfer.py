@@ -97,7 +97,7 @@ def test_help_names_every_format(dwszoo) -> None:
 
 
 def test_an_unknown_label_is_told_before_training(dwszoo, tmp_path: Path) -> None:
-    from training.data import load
+    from training.tasks import load
     from zoo_gen import TrainingError
 
     LAYOUTS["folder"](tmp_path / "src")
@@ -107,7 +107,7 @@ def test_an_unknown_label_is_told_before_training(dwszoo, tmp_path: Path) -> Non
 
 
 def test_an_imported_zoo_can_be_trained_on(dwszoo, tmp_path: Path) -> None:
-    from training.data import load
+    from training.tasks import load
 
     LAYOUTS["nfn-siren"](tmp_path / "src")
     arguments = ("--root", tmp_path, "--split-at", "7,9")

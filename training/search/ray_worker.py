@@ -15,13 +15,16 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from training import loop, run
+from training import loop
+from training.checkpoints import decode_state, encode_state
+from training.jobs import TrainingJob
+from training.lanes import MAX_FAILURES
+from training.local_engine import use_threads
 from training.loop import State
-from training.ray_train import MAX_FAILURES, collect_reports_soon, last_line, storage
-from training.results import Job
-from training.run import decode_state, encode_state
+from training.ray_train import collect_reports_soon, last_line, storage
 from training.search.settings import Objective
 from training.search.space import Params
+from training.train_job import forget_zoos, job_data
 from zoo_gen import ConfigError, DwszooError, EngineError, LocalEngine, Recipe, Signals, Store
 from zoo_gen.make.generate import generate
 from zoo_gen.zoo.layout import missing_shards
@@ -45,7 +48,7 @@ class Work:
         signals: that it is fitted to; None with ``recipe``.
     """
 
-    job: Job
+    job: TrainingJob
     recipe: Recipe | None = None
     signals: Signals | None = None
 
@@ -106,7 +109,7 @@ class TrialRunner:
         try:
             work = self.work_of(config[TRIAL]["params"])
             if work.recipe is not None and work.signals is not None:
-                run.forget_zoos()  # those of earlier trials: each may fill the memory
+                forget_zoos()  # those of earlier trials: each may fill the memory
                 make_zoo(self.store, work.recipe, work.signals)
             path = f"{self.folder}/checkpoints/{config[TRIAL]['number']:05}.pt"
             if self.workers == 1:
@@ -116,18 +119,18 @@ class TrialRunner:
         except Exception as error:
             tune.report({FAILED: reason(error)})
 
-    def train(self, job: Job, path: str, send: Callable[..., None], device: str) -> None:
+    def train(self, job: TrainingJob, path: str, send: Callable[..., None], device: str) -> None:
         """Train in this process, evaluating validation data alone.
 
         Raises:
             DwszooError: what the loop or the store raises.
         """
-        run.use_threads()
-        data, _ = run.job_data(self.store, job)
+        use_threads()
+        data, _ = job_data(self.store, job)
         reports = TrialReports(self.store, path, job, self.objective, send)
         loop.train(job.network, data, job.training, job.seed, reports, device=device, last="val")
 
-    def _train_on_workers(self, job: Job, path: str) -> None:
+    def _train_on_workers(self, job: TrainingJob, path: str) -> None:
         """Have Ray Train start workers; the trial reports what the first of them reports."""
         from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -181,7 +184,7 @@ class TrialReports:
 
     store: Store
     path: str
-    job: Job
+    job: TrainingJob
     objective: Objective
     send: Callable[..., None]
     every: float = SAVE_SECONDS

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from training.models import check_positive
+from training.checks import check_positive
 from zoo_gen import ConfigError
 
 TRIALS = 30

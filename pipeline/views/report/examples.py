@@ -13,10 +13,10 @@ from pipeline.views.inspect.targets import Targets
 from pipeline.views.pages.sheet import number
 from pipeline.zoo_facts import ZooPath
 from training.data import AT_ONCE
+from training.jobs import TrainingJob
 from training.predictions import answers
-from training.results import Job
-from training.run import trained
 from training.tasks import Output
+from training.train_job import trained
 
 MOST_CLASSES = 20  # of a confusion matrix that can be read
 EACH = 6  # examples of right ones, and as many of wrong ones
@@ -42,7 +42,7 @@ class Answered:
         confidence: in the class, ``[n]``; empty where there are no classes.
     """
 
-    job: Job
+    job: TrainingJob
     output: Output
     member: npt.NDArray[np.int64]
     true: npt.NDArray[Any]
@@ -50,7 +50,7 @@ class Answered:
     confidence: Numbers
 
     @classmethod
-    def of(cls, run: Run, job: Job) -> Answered:
+    def of(cls, run: Run, job: TrainingJob) -> Answered:
         """Ask the trained model once more."""
         model, data, _ = trained(run.place.store, job)
         rows = data.rows["test"]

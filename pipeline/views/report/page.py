@@ -19,8 +19,8 @@ from pipeline.views.report.provenance import facts, runs
 from pipeline.views.report.rows import Row, best_of
 from pipeline.views.report.table import cells, title
 from training import results
-from training.results import Job
-from training.run import zoo_at
+from training.jobs import TrainingJob
+from training.train_job import zoo_at
 from zoo_gen.health.health import examine
 from zoo_gen.health.verdict import findings
 
@@ -151,7 +151,7 @@ def _health(run: Run, console: Console) -> str:
     )
 
 
-def _reproduce(run: Run, found: list[Row], job: Job) -> str:
+def _reproduce(run: Run, found: list[Row], job: TrainingJob) -> str:
     told = [*facts(run, found), ["model shown", f"{job.title}: {job.folder}"]]
     return table(Sheet("reproduce", None, told)) + table(
         Sheet("runs", ["model", "runs in MLflow"], runs(found))

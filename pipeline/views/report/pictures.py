@@ -10,7 +10,7 @@ from pipeline.views.inspect.targets import Targets
 from pipeline.views.report.examples import MOST_CLASSES, Answered, Counts, confusion_of, targets_of
 from pipeline.views.report.plots import png
 from training import results
-from training.run import zoo_at
+from training.train_job import zoo_at
 from zoo_gen import ZooReader
 
 SIDE = 1.5  # inches of one network's picture

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.views.report.rows import Row
 from training.tasks import Metric
-from training.tasks.base import sample_deviation
+from training.tasks.metrics import sample_deviation
 
 
 def bars(found: list[Row], metric: Metric, chance: float | None = None) -> bytes:

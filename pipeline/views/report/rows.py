@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.steps import Run
 from pipeline.views.report.otherwise import way_to_others
 from training import results
-from training.results import Job
+from training.jobs import TrainingJob
 from training.tracking.store import shown
 from zoo_gen import TrackingError, TrainingError
 
@@ -97,7 +97,7 @@ def require_trained(run: Run) -> None:
     raise TrainingError(f"{told}; run `dwszoo train` with the same config and options")
 
 
-def best_of(run: Run, found: list[Row]) -> tuple[Row, Job]:
+def best_of(run: Run, found: list[Row]) -> tuple[Row, TrainingJob]:
     """The model with the best mean validation score, and its seed with the best one.
 
     Yardsticks are left out, unless there is nothing else.

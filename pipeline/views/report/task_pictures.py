@@ -12,10 +12,9 @@ import torch
 from pipeline.steps import Run
 from pipeline.views.report.plots import png
 from training import results
-from training.data import WeightData
-from training.results import Job
-from training.run import job_data, trained
-from training.tasks import Contrast, Edit
+from training.jobs import TrainingJob
+from training.tasks import Contrast, Edit, TaskData
+from training.train_job import job_data, trained
 from zoo_gen import ZooReader
 from zoo_gen.sources.base import grid
 
@@ -31,9 +30,9 @@ def task_pictures(run: Run) -> dict[str, Picture]:
     return {} if draw is None else draw(run)
 
 
-def first_jobs(run: Run) -> list[Job]:
+def first_jobs(run: Run) -> list[TrainingJob]:
     """The first seed of each model, on the most training networks."""
-    found: dict[str, Job] = {}
+    found: dict[str, TrainingJob] = {}
     for job in run.jobs:
         if job.seed == run.config.seeds[0]:
             best = found.get(job.model)
@@ -135,13 +134,13 @@ def neighbours(run: Run) -> dict[str, Picture]:
     return pictures
 
 
-def first_of_classes(data: WeightData) -> list[int]:
+def first_of_classes(data: TaskData) -> list[int]:
     """Positions in the test split of the first network of each class, of eight classes at most."""
     label = data.target[data.rows["test"]].tolist()
     return [label.index(k) for k in sorted(set(label))[:SHOWN]]
 
 
-def drawn(run: Run, zoo: ZooReader, data: WeightData, members: list[int]) -> Image:
+def drawn(run: Run, zoo: ZooReader, data: TaskData, members: list[int]) -> Image:
     """What members of a zoo draw, ``[k, height, width, colours]``."""
     shape = (SIDE, SIDE)
     if run.config.zoo is not None and run.signals.shape is not None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from training.data import WeightData
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.queue import TrialQueue
 from training.search.ray_tune import _Watcher, scheduler, search
 from training.search.ray_worker import EPOCH, LAST, RECORD, SCORE, TRIAL, TrialRunner, Work
@@ -20,6 +19,7 @@ from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
 from training.search.space import Dimension, Params, Space
 from training.search.trials import Trial, TrialStore
+from training.tasks import TaskData
 from zoo_gen import (
     ConfigError,
     Digits,
@@ -42,7 +42,7 @@ SPACE = Space((RATE,))
 class Rates:
     """Work of a given learning rate; above a bound it cannot be made."""
 
-    job: Job
+    job: TrainingJob
     bound: float = 1.0
 
     def __call__(self, params: Params) -> Work:
@@ -107,7 +107,7 @@ def test_every_trial_ends_with_the_values_that_were_drawn(searches: Searches, jo
     assert all("train_loss" in r for _, records in searches.ended.values() for r in records)
 
 
-def test_a_trial_learns_as_it_would_alone(searches: Searches, job: Any, data: WeightData) -> None:
+def test_a_trial_learns_as_it_would_alone(searches: Searches, job: Any, data: TaskData) -> None:
     from training import loop
 
     (trial,) = searches(Rates(job()), Tuning(method="random", trials=1))
@@ -178,7 +178,7 @@ class Counting(Store):
 class Zoos:
     """Work on a zoo of so many views."""
 
-    job: Job
+    job: TrainingJob
     recipe: Recipe
     signals: Signals
 

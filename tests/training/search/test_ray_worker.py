@@ -11,9 +11,9 @@ import torch
 from spaces import ACCURACY
 
 from training import loop
-from training.data import WeightData
-from training.results import Job
+from training.jobs import TrainingJob
 from training.search.ray_worker import EPOCH, LAST, RECORD, SCORE, TrialReports, TrialRunner
+from training.tasks import TaskData
 from zoo_gen import Store
 
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def train(
-    store: Store, job: Job, data: WeightData, stop_after: int = 99, every: float = 0.0
+    store: Store, job: TrainingJob, data: TaskData, stop_after: int = 99, every: float = 0.0
 ) -> Reports:
     """Train a trial; what it reported."""
     reports = Reports(stop_after)
@@ -58,14 +58,16 @@ def train(
 
 
 def test_a_trial_sees_nothing_of_test_data(
-    data: WeightData, job: Any, root: Store, store: Store, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, job: Any, root: Store, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks of the test split whose weights are nan change no epoch."""
     theta = data.theta.clone()
     theta[data.rows["test"]] = torch.nan
     reports = []
     for shown in (data, replace(data, theta=theta)):
-        monkeypatch.setattr("training.run.job_data", lambda *_, shown=shown: (shown, None))
+        monkeypatch.setattr(
+            "training.search.ray_worker.job_data", lambda *_, shown=shown: (shown, None)
+        )
         reports.append(Reports())
         runner = TrialRunner(store, "search", lambda params: None, ACCURACY)  # type: ignore[arg-type,return-value]
         runner.train(job(), f"{len(reports)}.pt", reports[-1], "cpu")
@@ -73,23 +75,23 @@ def test_a_trial_sees_nothing_of_test_data(
 
 
 def test_a_trial_evaluates_validation_networks_alone(
-    data: WeightData, job: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, job: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluated, evaluate = [], loop.evaluate
 
-    def noted(model: Any, data: WeightData, split: str, device: str) -> Any:
+    def noted(model: Any, data: TaskData, split: str, device: str) -> Any:
         evaluated.append(split)
         return evaluate(model, data, split, device)
 
     monkeypatch.setattr(loop, "evaluate", noted)
-    monkeypatch.setattr("training.run.job_data", lambda *_: (data, None))
+    monkeypatch.setattr("training.search.ray_worker.job_data", lambda *_: (data, None))
     runner = TrialRunner(store, "search", lambda params: None, ACCURACY)  # type: ignore[arg-type,return-value]
     runner.train(job(), "trial.pt", Reports(), "cpu")
     assert set(evaluated) == {"val"}
 
 
 def test_an_interrupted_trial_ends_as_if_it_had_not_been(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     """And reports its earlier epochs again: a search that continues has forgotten them."""
     whole = train(Store(f"{store.root}/other"), job(epochs=5), data)
@@ -100,7 +102,7 @@ def test_an_interrupted_trial_ends_as_if_it_had_not_been(
 
 
 def test_the_checkpoint_is_not_written_more_often_than_asked(
-    data: WeightData, job: Any, store: Store
+    data: TaskData, job: Any, store: Store
 ) -> None:
     reports = train(store, job(), data, every=1000.0)
     assert not store.exists("trial.pt")

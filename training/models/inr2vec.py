@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from dws import Standardize, WeightSpace
-from training.models.networks.flat_mlp import keep_variance, perceptron
+from training.checks import check_share, check_widths
+from training.models.base import Network
+from training.models.mlp import keep_variance, perceptron
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
+
+
+@dataclass(frozen=True)
+class Inr2VecNetwork(Network):
+    """An `Inr2Vec`.
+
+    Its batch norm takes the statistics of each worker's own slice of a batch, so that, unlike other
+    networks, it learns something else with another number of workers.
+
+    Attributes:
+        hidden: widths of the encoder that all rows share; the last is the embedding's length.
+        head: widths of the hidden layers after the maximum over rows.
+        dropout: share of the head's hidden features set to zero in training.
+    """
+
+    kind: Literal["inr2vec"] = "inr2vec"
+    hidden: tuple[int, ...] = (512, 512, 1024)
+    head: tuple[int, ...] = (256,)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.hidden:
+            raise ConfigError("hidden: got no width, expected at least one")
+        check_widths("hidden", self.hidden)
+        check_widths("head", self.head)
+        check_share("dropout", self.dropout)
+
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
+        """A freshly initialised encoder and head.
+
+        Raises:
+            ConfigError: a space of a single row, which leaves nothing to take a maximum of.
+        """
+        return Inr2Vec(space, classes, self)
 
 
 class Inr2Vec(nn.Module):
@@ -24,12 +66,10 @@ class Inr2Vec(nn.Module):
     Args:
         space: of the networks that come in; at least two rows.
         out_features: length of the output vector.
-        hidden: widths of the encoder; the last is the length of the embedding.
-        head: widths of the hidden layers between the embedding and the output.
-        dropout: share of the head's hidden features set to zero in training.
+        options: widths and dropout.
 
     Raises:
-        ValueError: no width, or a space of a single row, which leaves nothing to take a maximum of.
+        ConfigError: a space of a single row.
 
     Source: De Luigi et al. 2023 (arXiv 2302.05438) and their published code; as a
     baseline whose architecture alone is taken, Navon et al. 2023. Otherwise than theirs:
@@ -45,20 +85,15 @@ class Inr2Vec(nn.Module):
       norm, which a batch of one network would not survive.
     """
 
-    def __init__(
-        self,
-        space: WeightSpace,
-        out_features: int,
-        hidden: Sequence[int] = (512, 512, 1024),
-        head: Sequence[int] = (256,),
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, space: WeightSpace, out_features: int, options: Inr2VecNetwork) -> None:
         super().__init__()
-        if not hidden:
-            raise ValueError("hidden is empty: give the encoder at least one width")
         count, width = row_shape(space)
         if count < 2:
-            raise ValueError(f"{space} gives a single row of {width} weights; use FlatMLP for it")
+            raise ConfigError(
+                f"network: inr2vec takes a maximum over rows, but {space} gives a single row of "
+                f"{width} weights; use mlp for it"
+            )
+        hidden = options.hidden
         self.space = space
         self.standardize = Standardize(space)
         layers: list[nn.Module] = []
@@ -66,7 +101,9 @@ class Inr2Vec(nn.Module):
             layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()]
         last = nn.Linear([width, *hidden][-2], hidden[-1])
         self.encoder = keep_variance(nn.Sequential(*layers, last))
-        self.head = keep_variance(perceptron([hidden[-1], *head, out_features], dropout))
+        self.head = keep_variance(
+            perceptron([hidden[-1], *options.head, out_features], options.dropout)
+        )
 
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, out_features]``."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from training.run import FileCheckpoints, run_locally
-from training.tasks import Retrieve
+from training.checkpoints import FileCheckpoints, decode_state, encode_state
+from training.local_engine import train_locally
 from training.tracking import Tracking
 from zoo_gen import Store
 from zoo_gen.log import log_once
@@ -45,23 +44,24 @@ def test_threads_are_those_of_rays_workers(
         monkeypatch.setenv("OMP_NUM_THREADS", told)
     seen = []
     one = job(seed=100 + len(told or ""), epochs=1 + used)
-    run_locally(root, [one], tracking, lambda *_: seen.append(torch.get_num_threads()))
+    train_locally(root, [one], tracking, lambda *_: seen.append(torch.get_num_threads()))
     assert set(seen) == {used}
     assert torch.get_num_threads() == 2
 
 
-def test_checkpoint_files_of_another_job_are_told_of(job, tmp_path: Path, said: Said) -> None:
-    a, b, store = job(), job(seed=1), Store(str(tmp_path))
-    FileCheckpoints(store, "c.pt", a).save({"history": []})
-    assert FileCheckpoints(store, "c.pt", a).load() == {"history": []}
+def test_a_checkpoint_of_another_job_is_logged(job, said: Said) -> None:
+    a, b = job(), job(seed=1)
+    state = encode_state({"history": []}, a)
+    assert decode_state(state, a) == {"history": []}
     assert not said()
-    assert FileCheckpoints(store, "c.pt", b).load() is None
+    assert decode_state(state, b) is None
     assert said() == [f"{b.title}: its checkpoint is another training's; it begins anew"]
 
 
-def test_a_damaged_checkpoint_is_told_of(job, tmp_path: Path, said: Said) -> None:
+def test_a_damaged_checkpoint_is_logged(job, tmp_path: Path, said: Said) -> None:
     one = job()
-    place, file = FileCheckpoints(Store(str(tmp_path)), "c.pt", one), tmp_path / "c.pt"
+    place = FileCheckpoints(Store(str(tmp_path)), one)
+    file = tmp_path / place.path
     place.save({"history": []})
     whole = file.read_bytes()
     for content in (b"", b"hello", whole[:100]):
@@ -72,15 +72,7 @@ def test_a_damaged_checkpoint_is_told_of(job, tmp_path: Path, said: Said) -> Non
     assert place.load() in (None, {"history": []})
 
 
-def test_checkpoints_of_another_task_are_told_of(job, tmp_path: Path, said: Said) -> None:
-    a, store = job(), Store(str(tmp_path))
-    b = replace(a, task=Retrieve())
-    FileCheckpoints(store, "c.pt", a).save({"history": []})
-    assert FileCheckpoints(store, "c.pt", b).load() is None
-    assert len(said()) == 1
-
-
-def test_what_the_driver_has_told_is_not_told_again_for_its_workers(said: Said) -> None:
+def test_what_the_driver_has_logged_is_not_logged_again_for_its_workers(said: Said) -> None:
     log_once("known")
     told: set[Any] = set()
     for _ in range(2):

@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import Literal
 
 from torch import Tensor, nn
 
 from dws import Standardize, WeightSpace
+from training.checks import check_share, check_widths
+from training.models.base import Network
+from zoo_gen import ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
+
+
+@dataclass(frozen=True)
+class MlpNetwork(Network):
+    """A `FlatMLP`.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        dropout: share of features set to zero in training.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (256, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_widths("hidden", self.hidden)
+        check_share("dropout", self.dropout)
+
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
+        """A freshly initialised MLP."""
+        return FlatMLP(space, classes, self)
 
 
 class FlatMLP(nn.Module):
@@ -25,13 +55,11 @@ class FlatMLP(nn.Module):
     alignment".
     """
 
-    def __init__(
-        self, space: WeightSpace, hidden: Sequence[int], out_features: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, space: WeightSpace, out_features: int, options: MlpNetwork) -> None:
         super().__init__()
         self.space = space
         self.standardize = Standardize(space)
-        self.layers = perceptron([space.size, *hidden, out_features], dropout)
+        self.layers = perceptron([space.size, *options.hidden, out_features], options.dropout)
 
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, out_features]``."""

@@ -1,8 +1,9 @@
-"""Attention among neurons or layers, told apart by learned positions."""
+"""Attention among neurons or layers, distinguished by learned positions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Literal
 
@@ -10,35 +11,68 @@ import torch
 from torch import Tensor, nn
 
 from dws import Features, Standardize, WeightSpace
-from dws.linear import check_counts
+from training.checks import check_positive, check_share
+from training.models.base import Network
+from zoo_gen import ConfigError, ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
-Tokens = Literal["neuron", "layer"]
 WIDER = 4
 """Features of a block's perceptron per channel, as in Vaswani et al. 2017."""
+
+
+@dataclass(frozen=True)
+class TransformerNetwork(Network):
+    """A `Transformer`.
+
+    Attributes:
+        channels: features of a token; a multiple of ``heads``.
+        layers: attention blocks.
+        heads: of attention.
+        tokens: ``"neuron"``: one per neuron of every layer, its incoming weights and bias;
+            ``"layer"``: one per layer, all its weights and biases.
+        dropout: share of features set to zero in training.
+        positions: whether a learned vector is added to each token; without them a layer's tokens
+            share its linear map's bias alone.
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    channels: int = 64
+    layers: int = 4
+    heads: int = 4
+    tokens: Literal["neuron", "layer"] = "neuron"
+    dropout: float = 0.0
+    positions: bool = True
+
+    def __post_init__(self) -> None:
+        check_positive("channels", self.channels)
+        check_positive("layers", self.layers)
+        check_positive("heads", self.heads)
+        if self.channels % self.heads:
+            raise ConfigError(
+                f"heads: got {self.heads} with channels {self.channels}, expected heads that "
+                "divide the channels"
+            )
+        check_share("dropout", self.dropout)
+
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
+        """A freshly initialised transformer."""
+        return Transformer(space, classes, self)
 
 
 class Transformer(nn.Module):
     """Self-attention over tokens of weights.
 
     ``standardize -> tokens -> a linear map per layer -> + positions -> attention blocks -> mean ->
-    layer norm -> linear``. The learned positions tell neurons apart, and so break the symmetry.
+    layer norm -> linear``. The learned positions distinguish neurons, and so break the symmetry.
     Without them it is not invariant either: the entries of a token, a neuron's incoming weights,
     are in the order of the neurons before it.
 
     Args:
         space: of the networks that come in.
         out_features: length of the output vector.
-        channels: features of a token.
-        layers: attention blocks.
-        heads: of attention, ``channels / heads`` features each.
-        tokens: ``"neuron"``: one per neuron of every layer, its incoming weights and bias;
-            ``"layer"``: one per layer, all its weights and biases.
-        dropout: share of features set to zero in training.
-        positions: whether a learned vector is added to each token; without them a layer's tokens
-            share its linear map's bias alone.
-
-    Raises:
-        ValueError: counts below 1, heads that do not divide the channels, or unknown tokens.
+        options: size, tokens and positions.
 
     Source: attention over groups of weights with learned positions, Schürholt et al. 2021 (arXiv
     2110.15288); a transformer as a baseline, Navon et al. 2023. Otherwise than the former: trained
@@ -46,37 +80,27 @@ class Transformer(nn.Module):
     weights standardised per orbit.
     """
 
-    def __init__(
-        self,
-        space: WeightSpace,
-        out_features: int,
-        channels: int = 64,
-        layers: int = 4,
-        heads: int = 4,
-        tokens: Tokens = "neuron",
-        dropout: float = 0.0,
-        positions: bool = True,
-    ) -> None:
+    def __init__(self, space: WeightSpace, out_features: int, options: TransformerNetwork) -> None:
         super().__init__()
-        check_counts(channels=channels, layers=layers, heads=heads, out_features=out_features)
-        if channels % heads:
-            raise ValueError(f"heads={heads} does not divide channels={channels}")
-        if tokens not in ("neuron", "layer"):
-            raise ValueError(f"tokens {tokens!r} are not known; choose one of neuron, layer")
-        self.space, self.tokens = space, tokens
+        self.space, self.tokens, channels = space, options.tokens, options.channels
         self.standardize = Standardize(space)
         shapes = neuron_shapes(space)
-        if tokens == "layer":
+        if options.tokens == "layer":
             shapes = {axis: (1, n * width) for axis, (n, width) in shapes.items()}
         self.embeddings = nn.ModuleList(embedding(w, channels) for _, w in shapes.values())
         count = sum(n for n, _ in shapes.values())
-        self.positions = nn.Parameter(torch.randn(count, channels)) if positions else None
+        self.positions = nn.Parameter(torch.randn(count, channels)) if options.positions else None
         # made one by one: nn.TransformerEncoder would start all of them at the same weights
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                channels, heads, WIDER * channels, dropout, batch_first=True, norm_first=True
+                channels,
+                options.heads,
+                WIDER * channels,
+                options.dropout,
+                batch_first=True,
+                norm_first=True,
             )
-            for _ in range(layers)
+            for _ in range(options.layers)
         )
         self.norm = nn.LayerNorm(channels)
         self.head = embedding(channels, out_features)

@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil, floor
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dws import Standardize, WeightSpace
-from training.models.networks.flat_mlp import keep_variance, perceptron
+from training.checks import check_share, check_widths
+from training.models.base import Network
+from training.models.mlp import keep_variance, perceptron
+from zoo_gen import ForwardPass
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PER_TENSOR = 2 + len(QUANTILES)
 ROWS_AT_ONCE = 4096
 
 
+@dataclass(frozen=True)
+class StatisticsNetwork(Network):
+    """A `Statistics`.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        dropout: share of hidden features set to zero in training.
+    """
+
+    kind: Literal["statistics"] = "statistics"
+    invariant: ClassVar[bool] = True
+    hidden: tuple[int, ...] = (256, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_widths("hidden", self.hidden)
+        check_share("dropout", self.dropout)
+
+    def build(
+        self, space: WeightSpace, classes: int, forward_pass: ForwardPass = UNKNOWN
+    ) -> nn.Module:
+        """A freshly initialised perceptron on statistics."""
+        return Statistics(space, classes, self)
+
+
 class Statistics(nn.Module):
     """A perceptron on statistics of each tensor: mean, variance and quantiles 0, 1/4, 1/2, 3/4, 1.
 
     Invariant to every permutation of the entries of a tensor's orbit, far more than the networks'
-    symmetry: what tells one neuron's weights from another's is lost. Bit by bit, since the entries
-    are sorted before they are summed.
+    symmetry: what distinguishes one neuron's weights from another's is lost. Bit by bit, since the
+    entries are sorted before they are summed.
 
     Args:
         space: of the networks that come in.
         out_features: length of the output vector.
-        hidden: widths of the hidden layers.
-        dropout: share of hidden features set to zero in training.
+        options: widths and dropout.
 
     Source: Unterthiner et al. 2020 (arXiv 2002.11448), who take these statistics of the kernels and
     biases of the raw weights and prefer boosted trees to a perceptron; standardising is ours.
     """
 
-    def __init__(
-        self,
-        space: WeightSpace,
-        out_features: int,
-        hidden: Sequence[int] = (256, 256),
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, space: WeightSpace, out_features: int, options: StatisticsNetwork) -> None:
         super().__init__()
         self.space = space
         self.standardize = StandardizedStatistics(space)
-        widths = [PER_TENSOR * len(space.names), *hidden, out_features]
-        self.layers = keep_variance(perceptron(widths, dropout))
+        widths = [PER_TENSOR * len(space.names), *options.hidden, out_features]
+        self.layers = keep_variance(perceptron(widths, options.dropout))
 
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, out_features]``."""
