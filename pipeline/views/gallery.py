@@ -169,6 +169,8 @@ def _own_view(kind: Kind, inputs: int) -> View:
 def _draw_member(zoo: ZooReader, member: int, why: str, view: View, targets: Targets) -> Drawing:
     rows = zoo.rows(member, member + 1)
     drawn = zoo.render(rows.theta, view.points)[0].numpy()
+    if view.kind == "image" and (low := zoo.forward_pass.low):
+        drawn = (drawn - low) / (1 - low)  # pages show pixels from 0, black, to 1
     signal = rows.columns["signal"][0]
     target = targets.of(int(signal)) if view.rows is not None else None
     if target is not None and view.rows is not None:

@@ -1,5 +1,8 @@
 """Spaces of any module: the symmetry that is found is the one that a person would write down."""
 
+import copy
+import json
+import pickle
 import re
 import warnings
 
@@ -234,6 +237,25 @@ def test_split_and_flatten_are_inverses_in_the_order_of_torch(case):
     own = parameters_to_vector(module.parameters())
     assert torch.equal(theta[: len(own)], own)
     assert torch.equal(space.flatten(space.split(theta[None]))[0], theta)
+
+
+@pytest.mark.parametrize("case", ["a residual CNN with batch norms", "a GPT", "a partial residual"])
+def test_a_derived_space_survives_json_pickle_and_copies(case):
+    module, inputs, _ = made(case)
+    space = WeightSpace.from_module(module, *inputs)
+    data = json.loads(json.dumps(space.to_dict(), sort_keys=True))
+    theta = space.vector(module)[None]
+    for other in (pickle.loads(pickle.dumps(space)), copy.deepcopy(space)):
+        assert other == space
+        assert torch.equal(
+            forward(other, theta, inputs[0][None]), forward(space, theta, inputs[0][None])
+        )
+    read = WeightSpace.from_dict(data)
+    assert read == space
+    assert torch.equal(read.vector(module), theta[0])
+    assert read.origin.reasons == space.origin.reasons
+    with pytest.raises(ValueError, match="cannot be run"):
+        forward(read, theta, inputs[0][None])
 
 
 # --- reports --------------------------------------------------------------------------------------
