@@ -32,7 +32,7 @@ class Bar:
     def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
         self.console, self.title, self.total, self.unit = console, title, total, unit
         self.done, self.note = 0, ""
-        self.started = self.told = time.monotonic()
+        self.started = self.printed = time.monotonic()
         self.first: int | None = None
         self.bar = Progress(
             SpinnerColumn(),
@@ -71,8 +71,8 @@ class Bar:
         self.done, self.note = max(done, self.done), note or self.note
         self.bar.update(self.task, completed=self.done, note=self.note)
         now = time.monotonic()
-        if not self.console.is_terminal and now - self.told >= LINE_SECONDS:
-            self.told = now
+        if not self.console.is_terminal and now - self.printed >= LINE_SECONDS:
+            self.printed = now
             self.say(
                 f"{self.title}: {self.done:,} of {self.total:,} {self.unit} {self.note}".rstrip()
             )

@@ -63,9 +63,9 @@ class ZooFacts:
         """Of a zoo that a config makes, made already or not."""
         fit = recipe.zoo.fit
         counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
-        told = (recipe.folder, recipe.name, recipe.hash8, *counts)
+        known = (recipe.folder, recipe.name, recipe.hash8, *counts)
         columns = (*sorted(CONTRACT), *fit.columns(signals))
-        return cls(*told, columns, fit.forward_pass, fit.label_count(signals))
+        return cls(*known, columns, fit.forward_pass, fit.label_count(signals))
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:

@@ -291,7 +291,7 @@ def mlflow(store: Store) -> Iterator[Answer]:
 
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is not None:
-        with tracking.told(uri):
+        with tracking.store_errors(uri):
             tracking.client_of(uri).search_experiments(max_results=1)
         yield Answer("ok", "MLflow", f"{version('mlflow')}, runs in {tracking.shown(uri)}")
     elif store.is_local:
