@@ -20,14 +20,15 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from zoo_gen.make.classifiers import Classifier, Cnn, Mlp
-from zoo_gen.make.classifiers.runs import Images, Order, Run, draw_run
+from zoo_gen.make.classifiers.runs import ClassifierRun, Order, draw_run
 from zoo_gen.make.classifiers.train import train
+from zoo_gen.sources.labelled import LabelledImages
 
 ROUNDS = 5
 COUNT = 20_000
 
 
-def plain_loop(fit: Classifier, run: Run, images: Images) -> torch.Tensor:
+def plain_loop(fit: Classifier, run: ClassifierRun, images: LabelledImages) -> torch.Tensor:
     """One network, as anybody would train it."""
     net = fit.network.module(images.shape, images.classes, str(run.settings["activation"]))
     space = fit.space(images.shape, images.classes)
@@ -50,7 +51,9 @@ def measure(name: str, fit: Classifier, side: int, plain: int) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (COUNT, side * side, 1), np.uint8)
     rows = np.arange(COUNT)
-    images = Images(pixels, rng.integers(0, 10, COUNT), rows[100:], rows[:100], (1, side, side))
+    images = LabelledImages(
+        pixels, rng.integers(0, 10, COUNT), rows[100:], rows[:100], (1, side, side)
+    )
     runs = [draw_run(fit, seed, None) for seed in range(fit.runs)]
     ratios, rates = [], []
     for round_ in range(ROUNDS + 1):

@@ -37,7 +37,7 @@ class Case:
 
     name: str
     build: Callable[[], nn.Module]
-    read: Callable[[Path, str], Data]
+    read: Callable[..., Data]
     folder: Path
     epochs: int
     lr: float
@@ -103,11 +103,11 @@ def trained(case: Case, seed: int, keep: Path | None) -> nn.Module:
 def measure(case: Case, arguments: argparse.Namespace) -> None:
     """One row per way to go from one network to the other."""
     first, second = (trained(case, seed, arguments.keep) for seed in arguments.seeds)
-    x, y = case.read(case.folder, "test")
-    data = x[: arguments.test], y[: arguments.test]
-    seen = case.read(case.folder, "train")[0][: arguments.reset]
+    data = case.read(case.folder, "test", arguments.test)
+    seen = case.read(case.folder, "train", arguments.reset)[0]
+    x = data[0]
     for name, net in (("first", first), ("second", second)):
-        print(f"{case.name}, {name}: loss %.3f, accuracy %.3f" % evaluate(net, (x, y)), flush=True)
+        print(f"{case.name}, {name}: loss %.3f, accuracy %.3f" % evaluate(net, data), flush=True)
 
     start = time.perf_counter()
     space = WeightSpace.from_module(first, x[:2])

@@ -106,12 +106,12 @@ class RowTransformer(nn.Module):
         return self.head(self.norm(self.layers(self.rows(x) + self.position)).mean(1))
 
 
-def cifar10(folder: Path, part: str) -> Data:
+def cifar10(folder: Path, part: str, first: int | None = None) -> Data:
     """``train`` or ``test`` of a folder of Parquet files of encoded pictures."""
     import pyarrow.parquet as pq
     from PIL import Image
 
-    table = pq.read_table(folder / f"{part}.parquet")
+    table = pq.read_table(folder / f"{part}.parquet").slice(0, first)
     pictures = [
         np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["img"].to_pylist()
     ]
@@ -120,14 +120,15 @@ def cifar10(folder: Path, part: str) -> Data:
     return (x - mean.view(3, 1, 1)) / std.view(3, 1, 1), torch.tensor(table["label"].to_pylist())
 
 
-def mnist(folder: Path, part: str) -> Data:
+def mnist(folder: Path, part: str, first: int | None = None) -> Data:
     """``train`` or ``test`` of a folder of the four original files."""
     name = {"train": "train", "test": "t10k"}[part]
     with gzip.open(folder / f"{name}-images-idx3-ubyte.gz") as file:
         x = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
     with gzip.open(folder / f"{name}-labels-idx1-ubyte.gz") as file:
         y = np.frombuffer(file.read(), np.uint8, offset=8)
-    return torch.from_numpy(x.copy()).float() / 255, torch.from_numpy(y.copy()).long()
+    x, y = x[:first].copy(), y[:first].copy()
+    return torch.from_numpy(x).float() / 255, torch.from_numpy(y).long()
 
 
 def batches(data: Data, size: int, generator: torch.Generator) -> Iterator[Data]:

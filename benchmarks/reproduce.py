@@ -27,10 +27,10 @@ import torch
 from pipeline.config.config import load as load_config
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData, load, prepare
-from training.loop import Training
+from training.data import prepare
 from training.models import DwsNetwork
-from training.tasks import Classify
+from training.settings import Training
+from training.tasks import Classify, TaskData, load
 from zoo_gen import DwszooError, Fit, Recipe, open_zoo
 from zoo_gen.make.fit import fit_networks
 from zoo_gen.recipe.fit import Fitting
@@ -70,7 +70,7 @@ def rows(base: Training) -> list[Row]:
     ]
 
 
-def fitted(mnist: str, limit: int | None, fitting: Fitting) -> tuple[WeightData, str]:
+def fitted(mnist: str, limit: int | None, fitting: Fitting) -> tuple[TaskData, str]:
     """A network of every image, on the GPU if there is one; and how they were made, in words.
 
     Those that diverged are left out.
@@ -91,16 +91,16 @@ def fitted(mnist: str, limit: int | None, fitting: Fitting) -> tuple[WeightData,
     split, label = recipe.assigned(signals)[good], signals.columns["label"][good]
     index = {name: torch.from_numpy(np.flatnonzero(split == name)) for name in SPLITS}
     classes = Classify().targets("these networks", {"label": label}, index)
-    data = WeightData(
-        fit.space,
-        found.theta[~found.diverged],
-        classes.values,
-        torch.from_numpy(np.flatnonzero(good)),
-        index,
-        classes.classes,
-        int((~good).sum()),
-        fit.w0,
-        fit.activation,
+    data = TaskData(
+        space=fit.space,
+        theta=found.theta[~found.diverged],
+        member=torch.from_numpy(np.flatnonzero(good)),
+        rows=index,
+        left_out=int((~good).sum()),
+        forward_pass=fit.forward_pass,
+        task=Classify(),
+        target=classes.values,
+        classes=classes.classes,
     )
     made = f"fitted at {speed:,.0f} networks/s ({found.execution}"
     return data, f"{made}, median PSNR {found.psnr.median():.1f} dB)"
@@ -164,7 +164,7 @@ def print_table(options: argparse.Namespace) -> None:
     print(f"\npublished for DWSNets: {PUBLISHED}; {time.perf_counter() - started:.0f} s in all")
 
 
-def line(row: Row, data: WeightData, seeds: list[int], device: str, ready: float) -> str:
+def line(row: Row, data: TaskData, seeds: list[int], device: str, ready: float) -> str:
     """A row of the table: mean ± std over seeds."""
     test, validation, seconds, reached = [], [], [], []
     parameters = 0

@@ -38,7 +38,9 @@ from pathlib import Path
 import torch
 
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Signals, Sine, Split, Store, Zoo
-from zoo_gen.make.generate import Engine, Job, Progress, ShardDone, generate, shard_name
+from zoo_gen.make.generate import Engine, ShardDone, generate
+from zoo_gen.make.job import Progress, ShardJob
+from zoo_gen.zoo.layout import shard_name
 
 TINY = Fit((2, 4, 1), steps=1)
 TINY_SINE = replace(TINY, widths=(1, 4, 1))
@@ -83,7 +85,7 @@ class First:
     def __init__(self, engine: Engine, shards: int) -> None:
         self.engine, self.shards, self.seconds = engine, shards, 0.0
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         """Fit, and measure."""
         start = time.perf_counter()
         yield from self.engine.fit(job, missing[: self.shards], progress)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import torch
 
 from zoo_gen import Fit, Recipe, Shapes, Split, Store, Zoo
-from zoo_gen.make.generate import Job, describe, fit_shard, shard_name
+from zoo_gen.make.generate import fit_shard
+from zoo_gen.make.job import ShardJob
+from zoo_gen.zoo.layout import describe, shard_name
 
 FIT = Fit((2, 32, 32, 1), init="paper", steps=1000)
 ROWS = (256, 1024)  # networks of a shard: of the config `mnist`, and for a zoo of this size
@@ -55,7 +57,7 @@ def measure(rows: int, rounds: int) -> tuple[float, float]:
     recipe = Recipe.of("rate", source, signals, zoo)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        job = Job(store, recipe, signals, describe(store, recipe, recipe.space(signals)))
+        job = ShardJob(store, recipe, signals, describe(store, recipe, recipe.space(signals)))
         rates = []
         for shard in range(rounds + 1):  # the first one builds the kernel
             start = time.process_time()

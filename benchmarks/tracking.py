@@ -42,9 +42,11 @@ from many_trials import record, trial_job  # noqa: E402
 
 from dws import WeightSpace  # noqa: E402
 from training import loop  # noqa: E402
-from training.data import WeightData  # noqa: E402
+from training.jobs import TrainingJob  # noqa: E402
 from training.models import DwsNetwork  # noqa: E402
-from training.results import Job, Result  # noqa: E402
+from training.results import Result  # noqa: E402
+from training.settings import Training  # noqa: E402
+from training.tasks import Classify, TaskData  # noqa: E402
 from training.tracking import Tracking  # noqa: E402
 from training.tracking.models import TrackedModel  # noqa: E402
 
@@ -76,7 +78,7 @@ def thread() -> None:
             run.leave()
 
 
-def networks() -> WeightData:
+def networks() -> TaskData:
     """Weights and classes at random, of the size of the digits' networks."""
     space = WeightSpace.mlp([2, 16, 16, 1])
     source = torch.Generator().manual_seed(0)
@@ -84,20 +86,31 @@ def networks() -> WeightData:
     target = torch.randint(10, (NETWORKS,), generator=source)
     few = torch.arange(64)
     rows = {"train": torch.arange(NETWORKS), "val": few, "test": few}
-    return WeightData(space, theta, target, torch.arange(NETWORKS), rows, 10, 0)
+    member = torch.arange(NETWORKS)
+    return TaskData(
+        space=space,
+        theta=theta,
+        member=member,
+        rows=rows,
+        task=Classify(),
+        target=target,
+        classes=10,
+    )
 
 
 def cost(rounds: int) -> None:
     """Print what tracking costs."""
     torch.set_num_threads(1)
     data, network = networks(), DwsNetwork(hidden_channels=32, layers=4)
-    settings = loop.Training(epochs=EPOCHS)
+    settings = Training(epochs=EPOCHS)
     times, shares, begins, ends = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         tracking = fresh(Path(folder), None)
-        loop.train(network, data, loop.Training(epochs=1), 0)  # warm
+        loop.train(network, data, Training(epochs=1), 0)  # warm
         for number in range(rounds):
-            job = Job("benchmark", "dwsnet", network, settings, number, "zoos/random-00000000")
+            job = TrainingJob(
+                "benchmark", "dwsnet", network, settings, number, "zoos/random-00000000"
+            )
             plain, _ = timed(lambda: loop.train(network, data, settings, 0))
             begin, run = timed(partial(tracking.child, job, {"url": "memory", "members": NETWORKS}))
             on_epoch = run.epoch

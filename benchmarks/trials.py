@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from pipeline.config.config import load as load_config
-from training.data import load, prepare
+from training.data import prepare
 from training.loop import train
+from training.tasks import load
 from zoo_gen import DwszooError, open_zoo
 
 TRIALS = Path(__file__).parent / "results" / "tasks" / "trials.csv"

@@ -24,25 +24,24 @@ from pathlib import Path
 
 import psutil
 
-from training.loop import Training
+from training.jobs import TrainingJob
 from training.models import MlpNetwork
-from training.results import Job
-from training.search.ledger import Ledger, Trial
-from training.search.plan import Plan
-from training.search.ray_trial import Bench
+from training.search.queue import TrialQueue
 from training.search.ray_tune import search
+from training.search.ray_worker import TrialRunner, Work
 from training.search.sampler import Sampler
 from training.search.settings import Objective, Tuning
-from training.search.space import Dimension, Params, Range, Space
-from training.search.work import Work
+from training.search.space import Dimension, Params, Space
+from training.search.trials import Trial, TrialStore
+from training.settings import Training
 from training.tracking import Tracking
 from training.tracking.trials import TrackedTrials
-from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
+from zoo_gen import Digits, Draw, Fit, LocalEngine, Recipe, Split, Store, Zoo
 from zoo_gen.make.generate import generate
 from zoo_gen.make.ray_engine import cluster
 
 ACCURACY = Objective("val_accuracy", greater=True)
-SPACE = Space((Dimension(("rate",), Range(log_uniform=(1e-4, 1e-1))),))
+SPACE = Space((Dimension(("rate",), Draw(log_uniform=(1e-4, 1e-1))),))
 EPOCHS = 2
 LOOKS = 10  # at the memory
 
@@ -51,7 +50,7 @@ LOOKS = 10  # at the memory
 class Waiting:
     """Work that begins after some seconds."""
 
-    job: Job
+    job: TrainingJob
     seconds: float
 
     def __call__(self, params: Params) -> Work:
@@ -92,12 +91,12 @@ def searched(root: Path, trials: int, seconds: float, at_once: int) -> tuple[flo
     recipe = Recipe.of("tuning", Digits(), signals, Zoo(fit, Split(70, 15, 15), views=2))
     generate(store, recipe, signals, LocalEngine())
     training = Training(epochs=EPOCHS, batch_size=50)
-    job = Job("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
+    job = TrainingJob("tuning", "mlp", MlpNetwork(hidden=(16,)), training, 0, recipe.folder)
     folder = f"searches/{trials}-{seconds}-{at_once}"
     tuning = Tuning(trials=trials, cpus=2 / at_once, at_once=None)
     sampler = Sampler(SPACE, ACCURACY, learning=True, seed=0)
-    plan = Plan(Ledger(store, folder), sampler, trials)
-    bench = Bench(store, folder, Waiting(job, seconds), ACCURACY, cpus=tuning.cpus)
+    queue = TrialQueue(TrialStore(store, folder), sampler, trials)
+    runner = TrialRunner(store, folder, Waiting(job, seconds), ACCURACY, cpus=tuning.cpus)
     uri = f"sqlite:///{root}/mlflow.db"
     tracking = Tracking.connect(uri, "tuning", root / "mlartifacts")
     parent = tracking.with_parent(folder, folder, {}, "")
@@ -105,7 +104,7 @@ def searched(root: Path, trials: int, seconds: float, at_once: int) -> tuple[flo
     ends = Ends(children, max(1, trials // LOOKS), [], [])
     with cluster(workers=2):
         began = time.perf_counter()
-        search(plan, bench, SPACE, tuning, EPOCHS, ends)
+        search(queue, runner, tuning, EPOCHS, SPACE.default, ends)
     children.close()
     assert len(children.known()) == trials
     return began, ends

@@ -7,6 +7,7 @@ entry: what a plain MLP on flat weights needs before it learns.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from math import prod
 
 import torch
 from torch import Tensor
@@ -25,8 +26,7 @@ ROUNDING = 1e-12
 """Gain in ``<reference, weights>``, relative to the product of their norms, that counts as none."""
 
 NOT_COMPARED = ("mean", "variance")
-"""Kinds of tensors that are reordered but do not enter the distance: the running statistics of a
-batch norm follow from weights and data, and some are thousands of times as large as any weight."""
+"""Kinds of tensors that are reordered but do not enter the distance."""
 
 
 def match(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permutation:
@@ -40,8 +40,14 @@ def match(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permutation:
     tensors whose other axes are not matched yet are compared as sorted values. The second finds a
     planted permutation where neurons differ by more than noise.
 
-    With one hidden axis this is the minimum. With more it is a minimum in every axis alone, not
-    necessarily in all of them (that problem is NP-hard), and never farther than the order given.
+    An axis that a tensor has twice is held in one place while it is solved in the other, and the
+    order is taken only if the distance itself became smaller. The entries of a parent are paired by
+    the distance that is left once what is nested in them is in its best order.
+
+    With one hidden axis that no tensor has twice this is the minimum. Else it is a minimum in every
+    axis alone, not necessarily in all of them (that problem is NP-hard), and never farther than the
+    order given. Running means and variances (`space.kinds`) are not part of the distance: they
+    follow from weights and data, and their scale would drown the weights.
 
     Args:
         space: of the weights; any space.
@@ -49,9 +55,9 @@ def match(space: WeightSpace, theta: Tensor, reference: Tensor) -> Permutation:
         reference: ``[size]`` for all networks, or ``[m, size]``, one each.
 
     Returns:
-        One order ``[m, n]`` per hidden axis, so that ``act(space, match(...), space.split(theta))``
-        is near the reference. No order depends on the other networks. Empty where the space has no
-        hidden axis.
+        One order ``[m, n]`` per hidden axis (``[m, p, n]`` where it is nested in one of p entries),
+        so that ``act(space, match(...), space.split(theta))`` is near the reference. No order
+        depends on the other networks. Empty where the space has no hidden axis.
 
     Raises:
         ValueError: weights of another size, as many references as neither one nor m, or weights
@@ -134,7 +140,7 @@ def _chunks(
     space: WeightSpace, theta: Tensor, reference: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Networks and their references ``[rows, size]``, few enough to bound the memory."""
-    widest = max((space.sizes[a] for a in space.hidden), default=0)
+    widest = max((prod(order_shape(space, a)) for a in space.hidden), default=0)
     rows = max(1, CHUNK_ENTRIES // (space.size + widest**2))
     return zip(theta.split(rows), reference.expand(len(theta), -1).split(rows), strict=True)
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 import dws.layer_rules
-import dws.shape_rules  # noqa: F401 (both register rules)
+import dws.reduction_rules
+import dws.shape_rules  # noqa: F401 (they register rules)
 from dws.checking import check
 from dws.joining import Use, Value, Walk
 from dws.layout import Box

@@ -13,7 +13,7 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
-from dws.evaluate import hidden_activation, responses
+from dws.evaluate import forward, hidden_activation, responses
 from dws.linear import check_counts
 from dws.space import Features, WeightSpace
 
@@ -154,22 +154,25 @@ class Projection(nn.Module):
 
 
 class ProbeFeatures(nn.Module):
-    """Evaluate each network at learned points: what every neuron answers becomes its feature.
+    """Evaluate each network at learned points: its responses become features.
 
-    For an MLP only, and only as meaningful as the activation told here is the networks' own. The
-    answers enter as further tensors ``p1 .. pM`` with axes ``(n_k, probe)``: neurons after their
-    activation, outputs as they are. A permutation of neurons permutes their answers, so that
-    equivariance holds; a period more in a neuron's phase changes no answer.
+    Of an MLP they are those of every neuron: further tensors ``p1 .. pM`` with axes
+    ``(n_k, probe)``, neurons after their activation, outputs as they are; only as meaningful as the
+    activation given here is the networks' own. A permutation of neurons permutes their responses,
+    so that equivariance holds; a period more in a neuron's phase changes none. Of a space derived
+    from a module they are its outputs: one tensor ``p1`` with fixed axes, the last of them the
+    probes. The points are drawn with the mean and deviation of the example input.
 
     Args:
         space: of the networks.
         probes: number of points.
-        activation: of the networks, as in :func:`dws.forward`.
+        activation: of the networks, as in :func:`dws.forward`; a module has its own.
         w0: frequency of ``"sine"``.
         scaled_bias: whether w0 multiplies its bias too.
 
     Raises:
-        ValueError: a space that is not an MLP's, an unknown activation, no probe.
+        ValueError: a space that is neither an MLP's nor has its module, a module that does not take
+            and give one tensor of numbers, an unknown activation, no probe.
 
     Source: Kofinas et al. 2024 (neural graphs).
     """
@@ -186,21 +189,51 @@ class ProbeFeatures(nn.Module):
         check_counts(probes=probes)
         hidden_activation(activation, w0)
         self.space, self.activation, self.w0, self.scaled_bias = space, activation, w0, scaled_bias
-        self.points = nn.Parameter(2 * torch.rand(probes, space.widths[0]) - 1)
-        answers = {f"p{k}": (f"n{k}", "probe") for k in range(1, len(space.widths))}
-        self.answers = tuple(answers)
         sizes = {**space.sizes, "probe": probes}
-        self.target = WeightSpace({**space.axes, **answers}, sizes, space.hidden)
+        answers: dict[str, tuple[str, ...]]
+        if space.is_mlp:
+            self.points = nn.Parameter(2 * torch.rand(probes, space.widths[0]) - 1)
+            answers = {f"p{k}": (f"n{k}", "probe") for k in range(1, len(space.widths))}
+        else:
+            example = _example(space)
+            scale = example.std(correction=0) if example.numel() > 1 else example.new_ones(())
+            drawn = torch.randn(probes, *example.shape[1:])
+            self.points = nn.Parameter(example.mean() + scale * drawn)
+            out = forward(space, torch.zeros(1, space.size), example[None])
+            if not isinstance(out, Tensor) or not out.is_floating_point():
+                raise ValueError(f"{space} does not give one tensor of numbers; cannot be probed")
+            own = tuple(f"p1_{k}" for k in range(out.ndim - 2))
+            sizes |= dict(zip(own, out.shape[2:], strict=True))
+            answers = {"p1": (*own, "probe")}
+        self.answers = tuple(answers)
+        axes = {**space.axes, **answers}
+        self.target = WeightSpace(axes, sizes, space.hidden, space.parents)
 
     def forward(self, theta: Tensor) -> Features:
-        """Raw weights ``[m, size]`` -> the answers, ``[m, n_k, probes, 1]`` per layer."""
+        """Raw weights ``[m, size]`` -> the responses, ``[m, n_k, probes, 1]`` per layer."""
         # a sine of w0 z magnifies rounding: half precision would answer noise
         wide = torch.promote_types(theta.dtype, torch.float32)
         with torch.autocast(theta.device.type, enabled=False):
             points = self.points.to(wide).unsqueeze(0)
-            how = (self.activation, self.w0, self.scaled_bias)
-            layers = responses(self.space, theta.to(wide), points, *how)
+            if self.space.is_mlp:
+                how = (self.activation, self.w0, self.scaled_bias)
+                layers = responses(self.space, theta.to(wide), points, *how)
+                found = [h.transpose(1, 2) for h in layers]
+            else:
+                found = [forward(self.space, theta.to(wide), points).movedim(1, -1)]
             return {
-                name: h.transpose(1, 2).unsqueeze(-1).to(theta.dtype)
-                for name, h in zip(self.answers, layers, strict=True)
+                name: h.unsqueeze(-1).to(theta.dtype)
+                for name, h in zip(self.answers, found, strict=True)
             }
+
+
+def _example(space: WeightSpace) -> Tensor:
+    """The one input that a module was derived with."""
+    inputs = space.origin.inputs if space.origin and space.origin.module is not None else ()
+    one = inputs[0] if len(inputs) == 1 else None
+    if not isinstance(one, Tensor) or not one.is_floating_point() or not one.ndim:
+        raise ValueError(
+            f"{space} cannot be probed: expected an MLP, or a space derived from a module that "
+            "takes one tensor of numbers, with that as example"
+        )
+    return one

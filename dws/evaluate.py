@@ -76,6 +76,10 @@ def _run(space: WeightSpace, theta: Tensor, inputs: tuple[Any, ...]) -> Any:
     own = dict(module.named_buffers())
     shapes = {n: p.shape for n, p in module.named_parameters()}
     shapes |= {n: own[n].shape for n in space.origin.buffers}
+    constants = {
+        n: b.to(theta.device, theta.dtype if b.is_floating_point() else b.dtype)
+        for n, b in own.items()
+    }
     shared = [not isinstance(x, Tensor) or x.shape[0] == 1 for x in inputs]
     given = [
         x[0] if s and isinstance(x, Tensor) else x for x, s in zip(inputs, shared, strict=True)
@@ -85,7 +89,7 @@ def _run(space: WeightSpace, theta: Tensor, inputs: tuple[Any, ...]) -> Any:
     def one(weights: Tensor, *given: Any) -> Any:
         parts = weights.split([prod(s) for s in shapes.values()])
         state = {n: w.view(s) for (n, s), w in zip(shapes.items(), parts, strict=True)}
-        return functional_call(module, state, given)
+        return functional_call(module, {**constants, **state}, given)
 
     # the kernel of plain operations is the one that vectorises
     with evaluating(module), sdpa_kernel(SDPBackend.MATH):

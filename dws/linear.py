@@ -31,10 +31,11 @@ Parts = dict[Way, Tensor]
 class EquivariantLinear(nn.Module):
     """Every linear map between features that commutes with the group (and its affine shifts).
 
-    For each alpha of :func:`dws.basis.blocks`: pool every tensor that has alpha down to alpha,
-    join them along channels, multiply by one matrix, cut, broadcast back, add up. The weights of
-    one pair of channels are exactly as many as there are independent maps, :func:`dws.dimension`;
-    the biases are :func:`dws.invariant_dimension` per output channel.
+    For each alpha of :func:`dws.basis.blocks`: bring every tensor that has alpha down to alpha, in
+    every way (average, diagonal, transpose), join them along channels, multiply by one matrix, cut,
+    spread in every way, add up. The weights of one pair of channels are :func:`dws.dimension`, the
+    biases :func:`dws.invariant_dimension` per output channel: exactly as many as there are
+    independent maps and constants, where no hidden axis is shorter than `dws.basis` asks for.
 
     Not linear, but still equivariant, are the terms that pool with ``"max"`` or ``"attention"``,
     and those of ``heads``: the neurons of each axis then also attend to each other.
@@ -49,8 +50,8 @@ class EquivariantLinear(nn.Module):
         target: space of the features that go, on axes of ``space``; the same if not given.
 
     Raises:
-        ValueError: an unknown pool, counts below 1, a target that does not fit; on call, features
-            of another space.
+        ValueError: an unknown pool, counts below 1, a target that does not fit, an axis nested in a
+            fixed one; on call, features of another space.
 
     Source: Navon et al. 2023, section 5, without the restrictions of the published code; heads
     as in its default layers (set attention of Lee et al. 2019).

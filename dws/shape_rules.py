@@ -329,3 +329,11 @@ def _view_as_real(walk: Walk, x: Value) -> Value:
 def _constant(walk: Walk, *_: Any, **__: Any) -> Value:
     """All entries are one number: no permutation changes it."""
     return value((Axis(n) for n in walk.shape), constant=True)
+
+
+@rule("eye")
+def _eye(walk: Walk, *_: Any, **__: Any) -> Value:
+    """The identity stays under one permutation of its rows and columns."""
+    rows, columns = walk.shape
+    axis = Axis(rows)
+    return value([axis, axis] if rows == columns else [walk.fixed(rows), walk.fixed(columns)])

@@ -221,9 +221,15 @@ class WeightSpace:
         from dws.derive import derive
         from dws.modules import read_axes
 
-        if not inputs:
+        if inputs:
+            return derive(module, inputs)
+        try:
             return cls(*read_axes(module))
-        return derive(module, inputs)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (any module can be read with an example of its input: "
+                "WeightSpace.from_module(module, x))"
+            ) from error
 
     @property
     def names(self) -> tuple[str, ...]:

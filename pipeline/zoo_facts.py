@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from dws import WeightSpace
-from pipeline.views.inspect.places import find
+from pipeline.lookup import find_zoo
 from zoo_gen import Classifier, ConfigError, ForwardPass, Recipe, Signals, Store
-from zoo_gen.make.classifiers.rows import RUN_STEPS
-from zoo_gen.recipe.classifier import HYPERPARAMETERS
 from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.zoo.shards import CONTRACT
-
-SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,8 @@ class ZooFacts:
         fit = recipe.zoo.fit
         counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
         told = (recipe.folder, recipe.name, recipe.hash8, *counts)
-        if isinstance(fit, Classifier):
-            return cls(*told, columns_of_classifiers(pairs=fit.classes is not None))
-        columns = (*sorted(CONTRACT), *signals.columns)
-        label = signals.columns.get("label")
-        classes = None if label is None else int(np.max(label)) + 1
-        return cls(*told, columns, fit.forward_pass, classes)
+        columns = (*sorted(CONTRACT), *fit.columns(signals))
+        return cls(*told, columns, fit.forward_pass, fit.label_count(signals))
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:
@@ -84,7 +74,7 @@ class ZooFacts:
         Raises:
             ZooError: there is none at this place.
         """
-        zoo = find(store, path)
+        zoo = find_zoo(store, path)
         # below the root by its folder, so that the root can move; elsewhere by where it lies
         folder = zoo.url.removeprefix(f"{store.root}/")
         recipe = zoo.description["recipe"]
@@ -102,12 +92,6 @@ class ZooFacts:
         )
 
 
-def columns_of_classifiers(pairs: bool) -> tuple[str, ...]:
-    """Columns of a zoo of classifiers, of all classes or of pairs."""
-    drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
-    return (*sorted(CONTRACT), *SCORES, *drawn, *(["class_a", "class_b"] if pairs else []))
-
-
 def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> list[str]:
     """Names of configs whose zoos have all these columns.
 
@@ -121,6 +105,6 @@ def configs_with(columns: tuple[str, ...], raw: dict[str, dict[str, Any]]) -> li
 def _columns_of(config: dict[str, Any]) -> set[str]:
     source, fit = config.get("source", {}), config.get("zoo", {}).get("fit", {})
     if fit.get("kind") == "classifier":
-        return set(columns_of_classifiers(pairs=bool(fit.get("classes"))))
+        return {*CONTRACT, *Classifier.column_names(pairs=bool(fit.get("classes")))}
     own = {"amplitude", "frequency"} if source.get("kind") == "sine" else {"label"}
     return {*CONTRACT, *own}

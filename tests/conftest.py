@@ -27,11 +27,10 @@ DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" /
 
 OF_PROCESSES = (
     "tests/faults/",
-    "tests/pipeline/commands/submit/",
+    "tests/pipeline/cluster/",
     "tests/pipeline/test_commands.py",
-    "tests/training/test_ray_train.py",
+    "tests/training/test_ray_engine.py",
     "tests/training/search/test_ray_tune.py",
-    "tests/training/search/test_ray_schedulers.py",
 )
 """Most of the tests that start Ray and wait for it, about half of all by their time."""
 

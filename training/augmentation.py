@@ -17,8 +17,7 @@ from dws import WeightSpace
 from dws.align import align
 from dws.augment import add_noise, drop_quantile, drop_weights, mixup, rotate, translate, zoom
 from dws.symmetries import flip_signs, permute, rescale, shift_phases
-from training.models import check_share
-from training.units import units
+from training.checks import check_share
 from zoo_gen import ConfigError, ForwardPass
 from zoo_gen.recipe.forward_pass import UNKNOWN
 
@@ -94,7 +93,7 @@ class Augmentation:
             raise ConfigError("align_mixup: got true without mixup, expected mixup above 0")
 
     def check(self, space: WeightSpace, forward_pass: ForwardPass = UNKNOWN) -> None:
-        """Try it on two networks of zeros, so that what cannot be done is told before training.
+        """Try it on two networks of zeros, so that an impossible one fails before training.
 
         Args:
             space: of the networks.
@@ -106,13 +105,13 @@ class Augmentation:
         own = forward_pass.activation
         if self.phase_shifts and self.w0 is None and forward_pass.sine_w0 is None:
             raise ConfigError("augment.w0: got none, expected the frequency of the sine units")
-        # who gives a frequency here says that the units are sines
+        # a frequency given here means that the units are sines
         known = "sine" if self.w0 and own is None else own
         for key, kept in KEPT.items():
             if (value := getattr(self, key)) and known not in kept:
                 raise ConfigError(
-                    f"augment.{key}: got {str(value).lower()}, but {units(known)}; it keeps the "
-                    f"functions of {' and '.join(kept)} networks alone"
+                    f"augment.{key}: got {str(value).lower()}, but {describe_units(known)}; it "
+                    f"keeps the functions of {' and '.join(kept)} networks alone"
                 )
         theta, target = torch.zeros(2, space.size), torch.zeros(2, dtype=torch.int64)
         try:
@@ -206,3 +205,13 @@ class Augmentation:
 def within(bound: float, source: torch.Generator, *shape: int) -> Tensor:
     """Uniform numbers within +- a bound, in double precision."""
     return bound * (2 * torch.rand(*shape, generator=source, dtype=torch.float64) - 1)
+
+
+def describe_units(activation: str | None) -> str:
+    """For messages: which units networks have, and what to do where that is not known."""
+    if activation is None:
+        return (
+            "the activation of the networks is not known; import them again with --activation "
+            "(and --w0 for sine)"
+        )
+    return f"the networks have {activation} units"

@@ -1,10 +1,10 @@
-"""A zoo as tensors: weights, targets, and which networks belong to which split."""
+"""A zoo as tensors: weights, columns, and which networks belong to which split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,8 @@ from torch import Tensor
 from dws import WeightSpace
 from dws.align import align
 from dws.canonical import Canonical, CanonicalKind
-from training.augmentation import Augmentation
-from training.tasks import Classify, Task
-from training.units import units
-from zoo_gen import ConfigError, ForwardPass, Source, TrainingError, ZooReader
-from zoo_gen.log_once import tell_once
+from training.augmentation import describe_units
+from zoo_gen import ConfigError, ForwardPass, TrainingError, ZooReader
 from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.memory import available, bytes_of_batches, bytes_of_theta
@@ -28,49 +25,31 @@ AT_ONCE = 1024  # networks of a zoo that are looked at together while it is read
 Preparation = Literal["none", "align", "canonical-sine", "canonical-relu"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightData:
     """The networks of a zoo that training may use.
 
     Attributes:
         space: their weight space.
         theta: float32 ``[n, size]``.
-        target: a row per network, as the task reads it: classes int64 ``[n]``, numbers ``[n, k]``.
         member: int64 ``[n]``, index in the zoo.
         rows: split -> int64 indices into the above.
-        classes: one more than the greatest class (not all need occur); 0 for a task without.
         left_out: networks that diverged while they were fitted.
         forward_pass: what the networks compute, as far as that is known.
-        task: what is learned.
-        context: what the task takes beside, such as images; see `Task.context`.
         reference: ``[size]``, what the weights are aligned to; None where they are not.
-        form: what brought the weights to their canonical form; None where they are in none.
+        form: the layer that brought the weights to their canonical form; None where there is none.
     """
 
     space: WeightSpace
     theta: Tensor
-    target: Tensor
     member: Tensor
     rows: dict[str, Tensor]
-    classes: int
-    left_out: int
+    left_out: int = 0
     forward_pass: ForwardPass = UNKNOWN
-    task: Task = field(default_factory=Classify)
-    context: Any = None
     reference: Tensor | None = None
     form: Canonical | None = None
 
-    @classmethod
-    def blank(
-        cls, space: WeightSpace, task: Task, classes: int, forward_pass: ForwardPass
-    ) -> WeightData:
-        """Two networks of zeros, in every split: for what asks about networks, not weights."""
-        two = torch.arange(2)
-        rows = dict.fromkeys(SPLITS, two)
-        theta, target = torch.zeros(2, space.size), task.blank_targets(2)
-        return cls(space, theta, target, two, rows, classes, 0, forward_pass, task)
-
-    def only(self, networks: int | None) -> WeightData:
+    def only(self, networks: int | None) -> Self:
         """The same with the first training networks alone; None for all.
 
         Raises:
@@ -84,20 +63,6 @@ class WeightData:
             )
         return replace(self, rows={**self.rows, "train": train[:networks]})
 
-    def augmented(
-        self, augment: Augmentation, theta: Tensor, target: Tensor, source: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Networks augmented, and in their canonical form again if they came in one.
-
-        Arguments and results are those of `Augmentation.apply`.
-        """
-        theta, target = augment.apply(
-            self.space, theta, target, self.classes, source, self.forward_pass
-        )
-        if self.form is not None and augment != Augmentation():
-            theta = self.form(theta)
-        return theta, target
-
     def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """The training networks in a fresh order, each once: rows of global batches.
 
@@ -109,53 +74,40 @@ class WeightData:
         yield from train[order].split(batch_size)
 
 
-def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None) -> WeightData:
+Data = TypeVar("Data", bound=WeightData)
+
+
+def read_zoo(zoo: ZooReader, needed: tuple[str, ...]) -> tuple[WeightData, Columns]:
     """Read a whole zoo once, checksums verified, into memory: 4 bytes for each weight.
 
     Args:
         zoo: a complete zoo, fitted here or imported.
-        task: what is to be learned; None for the class in the column ``label``.
-        source: of the signals, for a task that takes them.
+        needed: columns to read beside the weights.
+
+    Returns:
+        The networks that did not diverge, and those columns, a value per network.
 
     Raises:
         ZooError: shards are missing or corrupt.
-        TrainingError: the zoo does not fit into memory or lacks a column of the task, a split is
-            empty, or the columns cannot be learned.
+        TrainingError: the zoo does not fit into memory, lacks a column, or a split is empty.
     """
     check_memory(zoo)
-    task = Classify() if task is None else task
-    theta, columns, left_out = _read(zoo, task.needs)
+    theta, columns, left_out = _read(zoo, needed)
     rows = {name: torch.from_numpy(np.flatnonzero(columns["split"] == name)) for name in SPLITS}
     if empty := [name for name, index in rows.items() if len(index) == 0]:
         raise TrainingError(
             f"{zoo.url}: no network of the {' and '.join(empty)} split is left ({left_out} of "
             f"{len(zoo)} diverged while they were fitted){_advice(zoo)}"
         )
-    targets = task.targets(zoo.url, columns, rows)
-    if targets.classes:
-        _tell_of_single_classes(zoo.url, targets.values, rows)
-    return WeightData(
-        zoo.space,
-        theta,
-        targets.values,
-        torch.from_numpy(columns["member"]),
-        rows,
-        targets.classes,
-        left_out,
-        zoo.forward_pass,
-        task,
-        task.context(zoo, columns, source),
+    data = WeightData(
+        space=zoo.space,
+        theta=theta,
+        member=torch.from_numpy(columns["member"]),
+        rows=rows,
+        left_out=left_out,
+        forward_pass=zoo.forward_pass,
     )
-
-
-def _tell_of_single_classes(where: str, target: Tensor, rows: dict[str, Tensor]) -> None:
-    """A word for each of the splits that judge whose networks are all of one class."""
-    for split in ("val", "test"):
-        if len(found := torch.unique(chosen := target[rows[split]])) == 1:
-            tell_once(
-                f"{where}: all networks of the {split} split, {len(chosen)}, are of class "
-                f"{int(found[0])}: what is right there says nothing of others; use more networks"
-            )
+    return data, columns
 
 
 def check_memory(zoo: ZooReader) -> None:
@@ -206,7 +158,7 @@ def _advice(zoo: ZooReader) -> str:
     )
 
 
-def prepare(data: WeightData, kind: Preparation) -> WeightData:
+def prepare(data: Data, kind: Preparation) -> Data:
     """The same functions with their weights in a form that is easier to learn from.
 
     Args:
@@ -254,7 +206,7 @@ def canonical(space: WeightSpace, forward_pass: ForwardPass, kind: Preparation) 
     """
     unit: CanonicalKind = "sine" if kind == "canonical-sine" else "relu"
     if forward_pass.activation != unit:  # it would change what they compute
-        raise ConfigError(f"prepare: got {kind!r}, but {units(forward_pass.activation)}")
+        raise ConfigError(f"prepare: got {kind!r}, but {describe_units(forward_pass.activation)}")
     try:
         return Canonical(space, unit, forward_pass.bias_w0 or 1.0)
     except ValueError as error:

@@ -19,48 +19,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 
-from training.augmentation import Augmentation
-from training.data import Preparation, WeightData, generator
-from training.models import Network, check_positive
-from training.tasks import Task
-from zoo_gen import ConfigError, TrainingError
+from training.data import generator
+from training.models import Network
+from training.settings import Training
+from training.tasks import Task, TaskData
+from training.workers import check_workers, share, summed, worker
+from zoo_gen import TrainingError
 
 State = dict[str, Any]
 WARMUP_STEPS = 100
 EVALUATION_BATCH = 1024
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained: AdamW, linear warm-up, then a cosine to zero.
-
-    Attributes:
-        epochs: passes over the training networks.
-        batch_size: networks per step, over all workers.
-        learning_rate: peak of the schedule.
-        weight_decay: of AdamW.
-        augment: what is done to each training network afresh in each step.
-        prepare: what is done to the weights of all splits (`training.data.prepare`), once, and a
-            canonical form again after each augmentation:
-            ``"align"`` permutes the neurons to be close to those of the training networks,
-            ``"canonical-sine"`` and ``"canonical-relu"`` choose one of the weights that signs and
-            phases, or scales, leave equivalent.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    augment: Augmentation = field(default_factory=Augmentation)
-    prepare: Preparation = "none"
-
-    def __post_init__(self) -> None:
-        check_positive("epochs", self.epochs)
-        check_positive("batch_size", self.batch_size)
-        check_positive("learning_rate", self.learning_rate)
-        if not 0 <= self.weight_decay < math.inf:
-            raise ConfigError(f"weight_decay: got {self.weight_decay}, expected 0 or more")
 
 
 class Checkpoints(Protocol):
@@ -77,7 +48,7 @@ class Checkpoints(Protocol):
 
 @dataclass
 class Outcome:
-    """What training gave.
+    """A trained model and how it was trained.
 
     Attributes:
         model: with the weights of the best validation epoch, in evaluation mode.
@@ -85,7 +56,7 @@ class Outcome:
         history: a record per epoch, counted from 1: ``train_loss``, ``val_loss``, ``val_`` and each
             metric of the task, ``learning_rate``, ``seconds``, ``networks_per_second``.
         test: ``loss`` and each metric of that model on the test split, evaluated once.
-        predictions: a row per test network, what the model says of it (`Task.predictions`).
+        predictions: a row per test network, what the model predicts (`Task.predictions`).
     """
 
     model: nn.Module
@@ -102,7 +73,7 @@ class Outcome:
 
 def train(
     network: Network,
-    data: WeightData,
+    data: TaskData,
     settings: Training,
     seed: int,
     checkpoints: Checkpoints | None = None,
@@ -123,7 +94,7 @@ def train(
         on_epoch: called on the first worker after each epoch (from 1) with its record.
         device: of the model and batches.
         last: the split on which the best epoch is evaluated at the end, as the outcome's ``test``;
-            a search, which must not see the test split, says ``"val"``.
+            ``"val"`` for a search, which must not see the test split.
 
     Raises:
         ConfigError: an augmentation or model that these networks or the task do not admit, or more
@@ -138,16 +109,7 @@ def train(
     model = task.build(network, data)
     cast(Any, model).standardize.fit(data.theta[data.rows["train"]])
     model.to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,  # one kernel: a seventh of the step of a small model otherwise
-    )
-    per_epoch = math.ceil(len(data.rows["train"]) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate(step, per_epoch * settings.epochs)
-    )
+    optimizer, schedule = optimization(model, settings, len(data.rows["train"]))
     history: list[dict[str, float]] = []
     best: State = {}
     if checkpoints is not None and (saved := checkpoints.load()) is not None:
@@ -155,42 +117,14 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
         history, best = saved["history"], saved["best"]
-    trained = DistributedDataParallel(model) if workers > 1 else model
+    shared = DistributedDataParallel(model) if workers > 1 else model
 
     for epoch in range(len(history) + 1, settings.epochs + 1):
-        started, loss_sum = time.perf_counter(), torch.zeros((), device=device)
-        torch.manual_seed(int(generator("dropout", seed, epoch, rank).initial_seed()))
-        trained.train()
-        augmentation = generator("augmentation", seed, epoch)
-        for rows in data.batches(settings.batch_size, seed, epoch):
-            # drawn for the whole batch by every worker: the same for any number of them
-            batch = task.batch(data, rows, settings.augment, augmentation)
-            mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
-            loss = task.loss(trained, data, *(x[mine].to(device) for x in batch)) / len(rows)
-            optimizer.zero_grad()
-            (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
-            optimizer.step()
-            used = float(schedule.get_last_lr()[0])
-            schedule.step()
-            loss_sum += loss.detach() * len(rows)
-        seconds = time.perf_counter() - started
-        networks = len(data.rows["train"])
-        train_loss = summed(loss_sum).item() / networks
-        if not math.isfinite(train_loss):
-            raise TrainingError(
-                f"the loss is {train_loss} in epoch {epoch}: the model diverged; "
-                "lower training.learning_rate"
-            )
+        trained = train_epoch(shared, data, settings, seed, epoch, optimizer, schedule, device)
         score, _ = evaluate(model, data, "val", device)
-        history.append(
-            {
-                "train_loss": train_loss,
-                **{f"val_{name}": value for name, value in score.items()},
-                "learning_rate": used,
-                "seconds": seconds,
-                "networks_per_second": networks / seconds,
-            }
-        )
+        validation = {f"val_{name}": value for name, value in score.items()}
+        train_loss = {"train_loss": trained.pop("train_loss")}
+        history.append({**train_loss, **validation, **trained})
         if not best or merit(task, score) > merit(task, best):
             best = {**score, "epoch": epoch, "model": copy.deepcopy(model.state_dict())}
         if checkpoints is not None:
@@ -210,11 +144,72 @@ def train(
     return Outcome(model.cpu().eval(), best["epoch"], history, test, predictions)
 
 
+def optimization(model: nn.Module, settings: Training, networks: int) -> tuple[AdamW, LambdaLR]:
+    """AdamW and its schedule, a step per batch of so many training networks."""
+    optimizer = AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,  # one kernel: a seventh of the step of a small model otherwise
+    )
+    steps = math.ceil(networks / settings.batch_size) * settings.epochs
+    return optimizer, LambdaLR(optimizer, lambda step: rate(step, steps))
+
+
+def train_epoch(
+    model: nn.Module,
+    data: TaskData,
+    settings: Training,
+    seed: int,
+    epoch: int,
+    optimizer: AdamW,
+    schedule: LambdaLR,
+    device: str,
+) -> dict[str, float]:
+    """One pass over the training networks.
+
+    Returns:
+        ``train_loss``, the last ``learning_rate``, ``seconds`` and ``networks_per_second``.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    (rank, workers), networks = worker(), len(data.rows["train"])
+    started, loss_sum = time.perf_counter(), torch.zeros((), device=device)
+    torch.manual_seed(int(generator("dropout", seed, epoch, rank).initial_seed()))
+    augmentation = generator("augmentation", seed, epoch)
+    model.train()
+    for rows in data.batches(settings.batch_size, seed, epoch):
+        # drawn for the whole batch by every worker: the same for any number of them
+        batch = data.task.batch(data, rows, settings.augment, augmentation)
+        mine = [x[share(len(rows))].to(device) for x in batch]
+        loss = data.task.loss(model, data, *mine) / len(rows)
+        optimizer.zero_grad()
+        (loss * workers).backward()  # gradients are averaged over workers; the loss is a sum
+        optimizer.step()
+        used = float(schedule.get_last_lr()[0])
+        schedule.step()
+        loss_sum += loss.detach() * len(rows)
+    seconds = time.perf_counter() - started
+    train_loss = summed(loss_sum).item() / networks
+    if not math.isfinite(train_loss):
+        raise TrainingError(
+            f"the loss is {train_loss} in epoch {epoch}: the model diverged; "
+            "lower training.learning_rate"
+        )
+    return {
+        "train_loss": train_loss,
+        "learning_rate": used,
+        "seconds": seconds,
+        "networks_per_second": networks / seconds,
+    }
+
+
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: WeightData, split: str, device: str = "cpu"
+    model: nn.Module, data: TaskData, split: str, device: str = "cpu"
 ) -> tuple[dict[str, float], Tensor]:
-    """The task's loss, metrics and predictions over one split, each worker taking its share."""
+    """The task's loss, metrics and predictions over one split, each worker on its share."""
     model.eval()
     if worker()[1] > 1:  # running statistics are those of each worker's slices; rank 0's are kept
         for buffer in model.buffers():
@@ -227,11 +222,10 @@ def evaluate(
     return task.scores(data, answers, split), task.predictions(data, answers, split)
 
 
-def _answers(model: nn.Module, data: WeightData, split: str, device: str) -> Tensor:
+def _answers(model: nn.Module, data: TaskData, split: str, device: str) -> Tensor:
     """What the model answers to every network of a split, on every worker ``[n, ...]``."""
-    rank, workers = worker()
     rows = data.rows[split]
-    mine = slice(rank * len(rows) // workers, (rank + 1) * len(rows) // workers)
+    mine = share(len(rows))
     parts = [
         data.task.answers(model, data, split, some, device)
         for some in rows[mine].split(EVALUATION_BATCH)  # one empty part for whom none is left
@@ -247,38 +241,9 @@ def merit(task: Task, score: dict[str, float]) -> tuple[float, float]:
     return task.main.merit(score[task.main.name]), -score["loss"]
 
 
-def check_workers(workers: int, batch_size: int, networks: int) -> None:
-    """Raise `ConfigError` where a worker would have no network of a full batch."""
-    if workers > min(batch_size, networks):
-        raise ConfigError(
-            f"--workers-per-model: got {workers}, but a batch has {min(batch_size, networks)} "
-            f"network(s) (training.batch_size {batch_size}, {networks} training networks), which "
-            "cannot be shared by so many; use fewer workers"
-        )
-
-
 def rate(step: int, steps: int) -> float:
     """Share of the peak learning rate: a linear warm-up, then half a cosine."""
     warmup = min(WARMUP_STEPS, steps // 10)
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def worker() -> tuple[int, int]:
-    """Rank of this process and number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-def summed(value: Tensor) -> Tensor:
-    """The sum over all workers."""
-    if worker()[1] > 1:
-        dist.all_reduce(value)
-    return value
-
-
-def any_worker(flag: bool, device: str = "cpu") -> bool:
-    """Whether the flag is set on any worker; every worker asks."""
-    return bool(summed(torch.tensor(int(flag), device=device)).item())

@@ -1,6 +1,6 @@
-"""A trained model as one file: weights as safetensors, and in words what they are the weights of.
+"""A trained model as one file: weights as safetensors, and a description of what they belong to.
 
-The words (JSON among the file's metadata) name a network, a task and a weight space that this
+The description (JSON among the file's metadata) name a network, a task and a weight space that this
 package knows; the model is built from them and the weights are put in. No code is in such a file,
 and none of it is run.
 """
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from dws import ProbeFeatures, WeightSpace
 from dws.align import align
-from training.data import Preparation, WeightData, canonical
+from training.data import Preparation, canonical
+from training.jobs import TrainingJob
 from training.models import NETWORKS
-from training.results import Job
-from training.tasks import TASKS, Output, Task
+from training.tasks import TASKS, Output, Task, TaskData
 from zoo_gen import ConfigError, ForwardPass, ModelError
 from zoo_gen.plugins import Kinds
 from zoo_gen.recipe.forward_pass import UNKNOWN
@@ -34,7 +34,7 @@ REFERENCE = "aligned_to"  # a tensor that is none of the network's own
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model that tells something of networks.
+    """A model that predicts something of networks.
 
     Attributes:
         name: for people.
@@ -60,7 +60,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def predict(self, theta: Tensor) -> Tensor:
-        """What it says of networks ``[m, size]``, with weights as they are in a zoo.
+        """Predictions for networks ``[m, size]``, with weights as they are in a zoo.
 
         Returns:
             ``[m, output.size]``.
@@ -89,7 +89,7 @@ class TrainedModel:
         if space != self.space:
             raise ModelError(
                 f"{what}: its networks are {space} ({space.size:,} weights), but {self.name} reads "
-                f"{self.space} ({self.space.size:,} weights); it can tell nothing of others"
+                f"{self.space} ({self.space.size:,} weights); it cannot predict others"
             )
         known = None not in (forward_pass.activation, self.forward_pass.activation)
         if not known or not (why := self.takes_units_for_granted):
@@ -97,11 +97,11 @@ class TrainedModel:
         if (theirs := str(forward_pass)) != (own := str(self.forward_pass)):
             raise ModelError(
                 f"{what}: its networks have {theirs} units, but {self.name} takes all for {own} "
-                f"units ({why}); it can tell nothing of others"
+                f"units ({why}); it cannot predict others"
             )
 
 
-def encode(job: Job, data: WeightData, weights: dict[str, Tensor]) -> bytes:
+def encode(job: TrainingJob, data: TaskData, weights: dict[str, Tensor]) -> bytes:
     """The file of a model.
 
     Args:
@@ -111,7 +111,7 @@ def encode(job: Job, data: WeightData, weights: dict[str, Tensor]) -> bytes:
     """
     from safetensors.torch import save
 
-    told = {
+    described = {
         "format": FORMAT,
         "model": job.model,
         "config": job.config,
@@ -130,7 +130,7 @@ def encode(job: Job, data: WeightData, weights: dict[str, Tensor]) -> bytes:
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     if data.reference is not None:
         tensors[REFERENCE] = data.reference.contiguous()
-    return save(tensors, {"job": job.hash8, KEY: json.dumps(told)})
+    return save(tensors, {"job": job.hash8, KEY: json.dumps(described)})
 
 
 def state_of(content: bytes) -> dict[str, Tensor]:
@@ -166,7 +166,7 @@ def decode(content: bytes, where: str) -> TrainedModel:
     if KEY not in metadata:
         raise ModelError(
             f"{where} does not say what its weights are of: it was not written by `dwszoo train`, "
-            "or by one that did not say it yet; train the model again, or give a run or a "
+            "or by an older one; train the model again, or give a run or a "
             "registered model"
         )
     reference = tensors.pop(REFERENCE, None)
@@ -181,35 +181,35 @@ def decode(content: bytes, where: str) -> TrainedModel:
 
 
 def _model(
-    told: dict[str, Any], state: dict[str, Tensor], reference: Tensor | None
+    about: dict[str, Any], state: dict[str, Tensor], reference: Tensor | None
 ) -> TrainedModel:
-    network, task = _made(NETWORKS, told["network"]), _made(TASKS, told["task"])
-    name = f"{told['config']}-{told['model']}"
+    network, task = _made(NETWORKS, about["network"]), _made(TASKS, about["task"])
+    name = f"{about['config']}-{about['model']}"
     if network.yardstick:
         raise ModelError(
             f"{name} ({network.kind}) is what other models are compared with: it has learned "
-            "nothing that says something of networks; give another model of the report"
+            "nothing that it could predict; give another model of the report"
         )
-    space = read_space(told["space"])
+    space = read_space(about["space"])
     forward_pass = UNKNOWN.updated(
-        activation=told["activation"], w0=told["w0"], scaled_bias=told.get("scaled_bias")
+        activation=about["activation"], w0=about["w0"], scaled_bias=about.get("scaled_bias")
     )
-    data = WeightData.blank(space, task, int(told["classes"]), forward_pass)
+    data = TaskData.blank(space, task, int(about["classes"]), forward_pass)
     net = task.build(network, data)
     net.load_state_dict(state)
-    output = Output(**{**told["output"], "names": tuple(told["output"]["names"])})
-    kept = (told["zoo"], forward_pass, told["prepare"], reference)
+    output = Output(**{**about["output"], "names": tuple(about["output"]["names"])})
+    kept = (about["zoo"], forward_pass, about["prepare"], reference)
     return TrainedModel(name, net.eval(), space, task, output, *kept)
 
 
-def _made(kinds: Kinds, told: dict[str, Any]) -> Any:
+def _made(kinds: Kinds, about: dict[str, Any]) -> Any:
     """A typed description from plain data."""
-    if told["kind"] not in kinds:
-        problem = kinds.problem(told["kind"])
-        raise ConfigError(problem or f"kind {told['kind']!r} is none of {', '.join(kinds)}")
-    cls = kinds[told["kind"]]
+    if about["kind"] not in kinds:
+        problem = kinds.problem(about["kind"])
+        raise ConfigError(problem or f"kind {about['kind']!r} is none of {', '.join(kinds)}")
+    cls = kinds[about["kind"]]
     hints, values = typing.get_type_hints(cls), {}
-    for key, value in told.items():
+    for key, value in about.items():
         if isinstance(value, dict) and is_dataclass(hints[key]):
             value = hints[key](**value)
         values[key] = tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a model says of the networks of a zoo, as columns and as Parquet."""
+"""Predictions for the networks of a zoo, as columns and as Parquet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHO = ("member", "signal", "view", "split")
 def predict_zoo(
     model: TrainedModel, zoo: ZooReader, progress: Callable[[int], None] = lambda done: None
 ) -> Columns:
-    """What a model says of every network of a zoo that did not diverge, a piece at a time.
+    """Predictions for every network of a zoo that did not diverge, a piece at a time.
 
     Returns:
         Who each network is (``member``, ``signal``, ``view``, ``split``), what the task's columns
@@ -78,11 +78,11 @@ def answers(output: Output, given: Tensor) -> Columns:
 
 
 def known(model: TrainedModel, columns: Columns) -> npt.NDArray[np.bool_]:
-    """Of which networks the zoo tells what is right, ``[n]``: an import may lack some values."""
+    """Which networks have known targets, ``[n]``: an import may lack some values."""
     right = np.ones(len(columns["member"]), bool)
     for name in model.task.needs:
-        told = columns.get(name)
-        right &= told is not None and told.dtype.kind in "iuf" and np.isfinite(told)
+        values = columns.get(name)
+        right &= values is not None and values.dtype.kind in "iuf" and np.isfinite(values)
     return right
 
 
@@ -97,9 +97,11 @@ def scores(model: TrainedModel, columns: Columns) -> dict[str, dict[str, float]]
             found[split] = {"accuracy": float(hits.mean())}
         elif model.output.kind == "values":
             names = model.output.names
-            told = np.stack([columns[f"predicted_{n}"][mine] for n in names], 1)
+            predicted = np.stack([columns[f"predicted_{n}"][mine] for n in names], 1)
             true = np.stack([columns[n][mine] for n in names], 1)
-            found[split] = errors(torch.from_numpy(told).double(), torch.from_numpy(true).double())
+            found[split] = errors(
+                torch.from_numpy(predicted).double(), torch.from_numpy(true).double()
+            )
     return found
 
 

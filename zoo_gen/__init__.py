@@ -12,8 +12,9 @@ from zoo_gen.errors import (
     TrainingError,
     ZooError,
 )
-from zoo_gen.make.classifiers import Classifier, Cnn, Mlp
 from zoo_gen.make.generate import Generated, LocalEngine, generate
+from zoo_gen.recipe.architectures import Cnn, Mlp
+from zoo_gen.recipe.classifier import Classifier
 from zoo_gen.recipe.draws import Draw
 from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import Fit, Recipe, Split, Zoo

@@ -1,4 +1,4 @@
-"""What the word ``kind`` of a config may be: our own classes, and those of other packages.
+"""The classes that ``kind`` in a config may name: our own, and those of other packages.
 
 A package offers a class by an entry point whose name is the kind::
 
@@ -6,7 +6,7 @@ A package offers a class by an entry point whose name is the kind::
     polynomials = "my_package.polynomials:Polynomials"
 
 Entry points are read, and their modules imported, when a kind is first asked for. One that cannot
-be used is left out and told in a line; everything else works as it does without it.
+be used is left out, with a warning; everything else works as it does without it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from zoo_gen.retry import LOG
+from zoo_gen.log import LOG
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Plugin:
     """A class that another package offers.
 
     Attributes:
-        kind: the word for it, the name of its entry point.
+        kind: its name in a config, that of its entry point.
         group: of the entry point.
         target: ``module:Class``.
         package: name and version.
@@ -72,15 +72,15 @@ class Kinds(Mapping[str, type[Any]]):
 
     def problem(self, kind: str) -> str:
         """What is wrong with the plug-in of this kind; empty where there is none or it works."""
-        told = (p for p in self.plugins if p.kind == kind and p.problem and kind not in self)
-        return next((f"the package {p.package} has {kind}, but {p.problem}" for p in told), "")
+        broken = (p for p in self.plugins if p.kind == kind and p.problem and kind not in self)
+        return next((f"the package {p.package} has {kind}, but {p.problem}" for p in broken), "")
 
     def refuse(self, kind: str, problem: str) -> None:
-        """Leave a plug-in out, and tell it."""
+        """Leave a plug-in out, with a warning."""
         classes, plugins = self._found
         del classes[kind]
         i = next(i for i, p in enumerate(plugins) if p.kind == kind and not p.problem)
-        plugins[i] = _told(replace(plugins[i], problem=problem))
+        plugins[i] = _warned(replace(plugins[i], problem=problem))
 
     @cached_property
     def _found(self) -> tuple[dict[str, type[Any]], list[Plugin]]:
@@ -98,30 +98,30 @@ class Kinds(Mapping[str, type[Any]]):
                 cls, problem = self._loaded(point)
                 if not problem:
                     classes[point.name] = cls
-            plugins.append(_told(replace(plugin, problem=problem)) if problem else plugin)
+            plugins.append(_warned(replace(plugin, problem=problem)) if problem else plugin)
         return classes, plugins
 
     def _loaded(self, point: EntryPoint) -> tuple[Any, str]:
         """What an entry point names, and why it cannot be used."""
         try:
             cls = point.load()
-        except (Exception, SystemExit) as error:  # a stranger's module: whatever it raises
+        except (Exception, SystemExit) as error:  # somebody else's module: whatever it raises
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return None, f"it cannot be imported ({reason})"
-        return cls, _breach(cls, point.name, self.base)
+        return cls, _contract_problem(cls, point.name, self.base)
 
 
 def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
 
 
-def _told(plugin: Plugin) -> Plugin:
+def _warned(plugin: Plugin) -> Plugin:
     LOG.warning("plug-in left out: %s: %s", plugin, plugin.problem)
     return plugin
 
 
-def _breach(cls: Any, kind: str, base: type[Any]) -> str:
-    """How a class does not keep the contract; empty where it does."""
+def _contract_problem(cls: Any, kind: str, base: type[Any]) -> str:
+    """What a class lacks of the contract; empty if nothing."""
     if not isinstance(cls, type) or not issubclass(cls, base):
         return f"it is no subclass of {base.__module__}.{base.__name__}"
     if lacking := sorted(getattr(cls, "__abstractmethods__", ())):

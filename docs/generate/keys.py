@@ -15,7 +15,7 @@ import griffe
 
 from generate.units import UNITS
 from pipeline.config.config import Config
-from pipeline.config.kinds import hints as hints_of
+from pipeline.config.unions import hints as hints_of
 from zoo_gen import Draw
 
 WORDS = {

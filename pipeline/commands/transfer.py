@@ -9,9 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.commands.completion import format_names, zoo_names
 from pipeline.commands.options import debug_option, root_option
-from pipeline.config.names import NAME
+from pipeline.commands.shell_names import format_names, zoo_names
 
 
 @click.command("import")
@@ -77,7 +76,8 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     .h5, .hdf5, .msgpack) or safetensors (one file for all). Files are read without running code
     in them.
     """
-    from pipeline.commands.progress import Bar
+    from pipeline.config.files import NAME
+    from pipeline.progress import Bar
     from zoo_gen import ConfigError, Split, Store
     from zoo_gen.exchange.imports import Import, Reading, open_source
 
@@ -119,6 +119,11 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
             )
         for note in source.notes:
             bar.say(f"{name}: {note}")
+        if source.layout.space.is_mlp and job.what_they_compute.activation is None:
+            bar.say(
+                f"{name}: the activation of its networks is not known, so they can be neither "
+                "drawn nor probed; add --activation if you know it"
+            )
     click.echo(job.store.url(job.folder))
 
 
@@ -129,13 +134,17 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     "--format",
     "kind",
     type=click.Choice(["pth", "safetensors", "hdf5"]),
-    required=True,
     help="A state dict per network; one file; or HDF5 as the neural-field arena has it (MLPs).",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["dwsnets", "nfn", "neural-graphs", "scalegmn"]),
+    help="Folders, names and splits that the loaders of this project read without an edit.",
 )
 @root_option
 @debug_option
-def export_zoo(zoo: str, dst: Path, kind: str, root: str) -> None:
-    """Write a zoo for other tools, weights bit for bit.
+def export_zoo(zoo: str, dst: Path, kind: str | None, layout: str | None, root: str) -> None:
+    """Write a zoo for other tools.
 
     ZOO is the folder of a zoo, or its name (or the start of it) below the root. DST is a folder
     that is empty or not there, for safetensors a new file.
@@ -143,19 +152,32 @@ def export_zoo(zoo: str, dst: Path, kind: str, root: str) -> None:
     \b
     dwszoo export digits networks --format pth
     dwszoo export digits digits.safetensors --format safetensors
+    dwszoo export mnist DWSNets/dataset --layout dwsnets
+    dwszoo export mnist nfn/experiments/data/siren_mnist_wts --layout nfn
+    dwszoo export mnist neural-graphs/experiments/inr_classification/dataset --layout neural-graphs
+    dwszoo export mnist scalegmn/data --layout scalegmn
 
-    `dwszoo import folder DST` (or safetensors, or nef-arena) reads it back. pth keeps all columns
-    in labels.csv, safetensors all but text, hdf5 the label alone.
+    Formats keep weights bit for bit; pth keeps all columns in labels.csv, safetensors all but text,
+    hdf5 the label alone. Layouts bring weights to the grid, offset and w0 of their project, keep
+    label and split, and leave out networks that diverged. What the networks compute is written
+    beside them, and `dwszoo import` reads it back with them.
     """
-    from pipeline.commands.progress import Bar
-    from pipeline.views.inspect import find
+    from pipeline.lookup import find_zoo
+    from pipeline.progress import Bar
     from zoo_gen import Store
     from zoo_gen.exchange.export import export_zoo as write
+    from zoo_gen.exchange.layouts import export_layout
 
-    found = find(Store(root), zoo)
+    if (kind is None) == (layout is None):
+        raise click.UsageError("give one of --format and --layout")
+    found = find_zoo(Store(root), zoo)
     with Bar(Console(stderr=True), f"exporting {found.url}", len(found), "networks") as bar:
-        place = write(found, dst, kind, bar.update)
-    click.echo(place)
+        if kind is not None:
+            write(found, dst, kind, bar.update)
+        elif layout is not None:
+            for note in export_layout(found, dst, layout, bar.update).notes:
+                bar.say(note)
+    click.echo(dst)
 
 
 def _whole_numbers(option: str, text: str, count: int) -> list[int]:

@@ -23,8 +23,8 @@ PROGRAMS = ("dwszoo", "make", "source", "mlflow", "ray", "python", "pip", "expor
 NOT_RUN = {
     "make test": "runs these tests",
     "source .venv/bin/activate": "the tests run in the environment",
-    "dwszoo tune": "thirty trials on Ray; tests/pipeline/tune/test_tune.py runs small ones",
-    "dwszoo submit": "needs a cluster, as tests/pipeline/commands/submit does",
+    "dwszoo tune": "thirty trials on Ray; tests/pipeline/commands/test_tune.py runs small ones",
+    "dwszoo submit": "needs a cluster, as tests/pipeline/cluster does",
 }
 """Beginning of a line -> why it is not run."""
 

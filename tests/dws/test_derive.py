@@ -1,5 +1,8 @@
 """Spaces of any module: the symmetry that is found is the one that a person would write down."""
 
+import copy
+import json
+import pickle
 import re
 import warnings
 
@@ -236,6 +239,25 @@ def test_split_and_flatten_are_inverses_in_the_order_of_torch(case):
     assert torch.equal(space.flatten(space.split(theta[None]))[0], theta)
 
 
+@pytest.mark.parametrize("case", ["a residual CNN with batch norms", "a GPT", "a partial residual"])
+def test_a_derived_space_survives_json_pickle_and_copies(case):
+    module, inputs, _ = made(case)
+    space = WeightSpace.from_module(module, *inputs)
+    data = json.loads(json.dumps(space.to_dict(), sort_keys=True))
+    theta = space.vector(module)[None]
+    for other in (pickle.loads(pickle.dumps(space)), copy.deepcopy(space)):
+        assert other == space
+        assert torch.equal(
+            forward(other, theta, inputs[0][None]), forward(space, theta, inputs[0][None])
+        )
+    read = WeightSpace.from_dict(data)
+    assert read == space
+    assert torch.equal(read.vector(module), theta[0])
+    assert read.origin.reasons == space.origin.reasons
+    with pytest.raises(ValueError, match="cannot be run"):
+        forward(read, theta, inputs[0][None])
+
+
 # --- reports --------------------------------------------------------------------------------------
 
 
@@ -387,6 +409,7 @@ OPERATIONS = {
     "gated": (lambda x: F.glu(x, 1).repeat(1, 2), "(S_2 wr S_3)"),
     "a constant of each": (lambda x: x + torch.arange(6), "trivial"),
     "a constant of all": (lambda x: x + torch.full((6,), 2.0), "S_6"),
+    "the identity": (lambda x: x @ (torch.eye(6) + x.mT @ x), "S_6"),
     "a mask": (lambda x: x.masked_fill(x < 0, 0.5), "S_6"),
     "where": (lambda x: torch.where(x > 0, x, x.exp()), "S_6"),
     "in place": (lambda x: x.mul_(2).relu_().clamp_(0, 1), "S_6"),

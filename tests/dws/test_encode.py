@@ -17,6 +17,7 @@ from equivariance import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from dws import (
     FourierFeatures,
@@ -175,6 +176,20 @@ def probe(space=SPACE, probes=5, activation="sine", w0=3.0):
     return ProbeFeatures(space, probes, activation, w0).double()
 
 
+def test_a_module_is_probed_by_its_outputs():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    space = WeightSpace.from_module(module, torch.randn(5, 3))
+    layer, theta = ProbeFeatures(space, 6), torch.randn(2, space.size)
+    assert layer.target.shapes["p1"] == (2, 6)
+    found = layer(theta)["p1"]
+    for k in range(2):
+        space.load(module, theta[k])
+        torch.testing.assert_close(found[k, ..., 0], module(layer.points).T)
+    found.sum().backward()
+    assert (layer.points.grad != 0).any()
+
+
 @PROPERTY
 @given(widths(hidden=(1, 3)), st.booleans(), seeds)
 def test_probes_equal_a_loop_over_networks_and_points(d, bias, seed):
@@ -235,7 +250,7 @@ REFUSED = {
     "a projection to nothing": (lambda: Projection(SPACE, "n0", 0), "size of at least 1"),
     "no probe": (lambda: ProbeFeatures(SPACE, 0), "probes must be 1 or more, got 0"),
     "an unknown activation": (lambda: ProbeFeatures(SPACE, 2, "step"), "'step' is not known"),
-    "probes of a CNN": (lambda: ProbeFeatures(TAPS, 2), "is not the space of an MLP"),
+    "probes of a CNN": (lambda: ProbeFeatures(TAPS, 2), "cannot be probed: expected an MLP"),
     "features of another space": (
         lambda: FourierFeatures(SPACE, 1, 2)(random_features(TAPS, 2, 1, rng())),
         "expected the tensors",

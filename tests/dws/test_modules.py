@@ -259,3 +259,4 @@ def test_one_line_refuses(module, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         WeightSpace.from_module(module)
     assert "\n" not in str(caught.value)
+    assert "WeightSpace.from_module(module, x)" in str(caught.value)

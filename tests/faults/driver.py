@@ -11,7 +11,7 @@ from zoo_gen import DwszooError, LocalEngine, Store
 from zoo_gen.make.generate import generate
 
 
-def main(job: str, root: str, where: str, patience: str = "60") -> int:
+def main(job: str, root: str, where: str, retry_seconds: str = "60") -> int:
     """Generate; 1 where a foreseen error ends it.
 
     Args:
@@ -21,7 +21,7 @@ def main(job: str, root: str, where: str, patience: str = "60") -> int:
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     recipe, signals = pickle.loads(Path(job).read_bytes())
-    store = Store(root, float(patience))
+    store = Store(root, float(retry_seconds))
     try:
         if where == "plain":
             generate(store, recipe, signals, LocalEngine())

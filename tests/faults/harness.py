@@ -47,11 +47,11 @@ class Driver:
     def __init__(self, folder: Path, signals: Scripted, root: str, where: str, **more: str) -> None:
         job = folder / "job.pickle"
         job.write_bytes(pickle.dumps((recipe(), signals)))
-        patience = more.pop("patience", "60")
+        retry_seconds = more.pop("retry_seconds", "60")
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".said", delete=False) as words:
             self.words = Path(words.name)
             self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "driver.py"), str(job), root, where, patience],
+                [sys.executable, str(HERE / "driver.py"), str(job), root, where, retry_seconds],
                 env={**os.environ, **ENVIRONMENT, **more},
                 stderr=words,
             )

@@ -77,16 +77,16 @@ def main(job: str, root: str, where: str, workers: str = "1") -> int:
 
     try:
         if where == "plain":
-            from training.run import run_locally
+            from training.local_engine import train_locally
 
-            run_locally(Store(root), jobs, tracking, quiet)
+            train_locally(Store(root), jobs, tracking, quiet)
             return 0
-        from training.ray_train import run_on_ray
+        from training.ray_engine import train_on_ray
         from zoo_gen.make.ray_engine import cluster
 
         n = int(workers)
         with cluster(None, 2):
-            run_on_ray(Store(root), jobs, tracking, quiet, n, n, checkpoint_seconds=0.2)
+            train_on_ray(Store(root), jobs, tracking, quiet, n, n, checkpoint_seconds=0.2)
     except DwszooError as error:
         print(error, file=sys.stderr)
         return 1

@@ -41,8 +41,8 @@ def between(port: int, script: Script, patch: pytest.MonkeyPatch, **user: str) -
         proxy.close()
 
 
-def generated(tmp_path: Path, root: str, patience: float = 60) -> Store:
-    store = Store(root, patience)
+def generated(tmp_path: Path, root: str, retry_seconds: float = 60) -> Store:
+    store = Store(root, retry_seconds)
     generate(store, recipe(), Scripted.of(tmp_path / "traces"), LocalEngine())
     return store
 
@@ -90,7 +90,7 @@ def test_a_store_killed_in_the_middle_of_an_upload_and_started_again(
 
 def test_half_an_object_is_never_listed(swift: Swift, tmp_path: Path, monkeypatch: Any) -> None:
     with between(swift.port, lambda *_: "cut", monkeypatch, user=USER, key=KEY) as proxy:
-        store = Store("s3://zoo/half", patience=2)
+        store = Store("s3://zoo/half", retry_seconds=2)
         with pytest.raises(StorageError):
             store.publish("part", b"x" * 200_000)
         assert [m for m, _, act in proxy.requests if act == "cut"]
@@ -133,7 +133,7 @@ def test_a_store_that_stays_busy_ends_the_command_and_the_same_command_continues
 
     with between(moto.port, script, monkeypatch):
         with pytest.raises(StorageError, match=r"tried for 3 s.*the same command continues"):
-            generated(tmp_path, "s3://zoo/gone", patience=3)
+            generated(tmp_path, "s3://zoo/gone", retry_seconds=3)
         busy, again = False, time.time()
         assert shards(generated(tmp_path, "s3://zoo/gone")) == undisturbed
     assert attempts(tmp_path / "traces") == once(s4=2)

@@ -1,4 +1,4 @@
-"""A search whose command is interrupted and killed: it ends as if nothing had happened."""
+"""A search whose command is interrupted and killed: it ends as if it had not been."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import ENVIRONMENT, until
 
-from training.search.ledger import Ledger, Trial
+from training.search.trials import Trial, TrialStore
 from training.tracking.store import client_of
 from zoo_gen import Store
 
@@ -61,18 +61,18 @@ class Command:
         return str(self.folder / "root")
 
     @property
-    def ledger(self) -> Ledger:
+    def records(self) -> TrialStore:
         store = Store(self.root)
         (name,) = store.names("searches") or ["none"]
-        return Ledger(store, f"searches/{name}")
+        return TrialStore(store, f"searches/{name}")
 
     def trials(self, ended: bool) -> list[Trial]:
-        return [trial for trial in self.ledger.read() if trial.ended == ended]
+        return [trial for trial in self.records.read() if trial.ended == ended]
 
     def saved(self) -> list[int]:
         """Numbers of the running trials that have a state."""
-        store, running = self.ledger.store, self.trials(ended=False)
-        return [t.number for t in running if store.exists(self.ledger.checkpoint(t.number))]
+        store, running = self.records.store, self.trials(ended=False)
+        return [t.number for t in running if store.exists(self.records.checkpoint(t.number))]
 
     def reaches(self, trials: int) -> Callable[[], bool]:
         """Whether so many have ended, and another one has a state."""
@@ -106,7 +106,7 @@ def test_a_search_that_was_interrupted_and_killed_ends_with_every_trial_once(
     process = command.start()
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    assert f"{len(ended)} trials are there, {len(going)} go on where they stopped" in said
+    assert f"{len(ended)} trials are finished, {len(going)} continue where they stopped" in said
     after = {trial.number: trial for trial in command.trials(ended=True)}
     assert sorted(after) == list(range(TRIALS))
     assert all(after[trial.number] == trial for trial in ended)

@@ -23,8 +23,8 @@ from servers import Mlflow, Moto, environment
 from slow_model import Slow, next_step, steps
 
 from training import results
-from training.loop import Training
-from training.results import Job
+from training.jobs import TrainingJob
+from training.settings import Training
 from training.tracking import Tracking
 from zoo_gen import Digits, Fit, LocalEngine, Recipe, Split, Store, Zoo
 from zoo_gen.make.generate import generate
@@ -52,10 +52,10 @@ class Training_:
     processes: list[subprocess.Popen[bytes]]
 
     @property
-    def job(self) -> Job:
+    def job(self) -> TrainingJob:
         network: Any = Slow(folder=str(self.traces), hold=HOLD)
         settings = Training(epochs=EPOCHS, batch_size=21)
-        return Job("slow", "slow", network, settings, 0, RECIPE.folder)
+        return TrainingJob("slow", "slow", network, settings, 0, RECIPE.folder)
 
     @property
     def traces(self) -> Path:
@@ -136,7 +136,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """The weights of the same training without trouble, in this process."""
-    from training.run import run_locally
+    from training.local_engine import train_locally
 
     folder = tmp_path_factory.mktemp("undisturbed")
     store = Store(str(folder / "root"))
@@ -144,7 +144,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
     tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "u", folder / "mlartifacts")
     one = Training_(folder, store.root, tracking.with_parent("u", "u", {}, ""), [])
     one.go()
-    run_locally(store, [one.job], one.tracking, lambda *_: None)
+    train_locally(store, [one.job], one.tracking, lambda *_: None)
     return one.weights()
 
 
@@ -155,13 +155,8 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def checkpointed(one: Training_) -> bool:
-    """Whether Ray Train has reported a checkpoint."""
-    store = Store(one.root)
-    return any(
-        name.startswith("checkpoint_")
-        for lane in store.names("checkpoints")
-        for name in store.names(f"checkpoints/{lane}")
-    )
+    """Whether its state has been saved."""
+    return f"{one.job.hash8}.pt" in Store(one.root).names("checkpoints")
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -198,6 +193,24 @@ def test_a_killed_worker_of_two(training: Train, undisturbed: Any, tell: Tell) -
     again = next_step(one.traces, killed + 1)
     made = told(one, steps(one.traces) // 2)
     tell("SIGKILL of one of two Ray Train workers", made, killed, again, LOST)
+
+
+def test_a_killed_worker(training: Train, undisturbed: Any, tell: Tell) -> None:
+    one = training()
+    process = one.start()
+    until(lambda: steps(one.traces) >= HOLD and checkpointed(one), "half of the steps")
+    (worker,) = (int(trace.name) for trace in one.traces.iterdir())
+    os.kill(worker, signal.SIGKILL)
+    one.go()
+    killed, before = time.time(), steps(one.traces)
+    one.ends(process)
+    assert steps(one.traces) - before < STEPS  # it went on, not from the start
+    assert one.epochs() == list(range(1, EPOCHS + 1))
+    assert same(one.weights(), undisturbed)
+    assert not Store(one.root).names("checkpoints")
+    again = next_step(one.traces, killed)
+    made = told(one, steps(one.traces))
+    tell("SIGKILL of the worker of a training", made, killed, again, LOST)
 
 
 def test_a_killed_command_without_ray(training: Train, undisturbed: Any, tell: Tell) -> None:

@@ -15,7 +15,7 @@ LEFT_OUT = {
     "zoo_gen.make.fit": ["ray", "mlflow"],
     "zoo_gen.make.generate": ["ray", "mlflow"],
     "training.loop": ["ray", "mlflow"],
-    "training.run": ["ray", "mlflow"],
+    "training.train_job": ["ray", "mlflow"],
     "pipeline.commands.cli": ["torch", "ray", "mlflow"],
 }
 

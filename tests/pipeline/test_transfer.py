@@ -97,7 +97,7 @@ def test_help_names_every_format(dwszoo) -> None:
 
 
 def test_an_unknown_label_is_told_before_training(dwszoo, tmp_path: Path) -> None:
-    from training.data import load
+    from training.tasks import load
     from zoo_gen import TrainingError
 
     LAYOUTS["folder"](tmp_path / "src")
@@ -107,10 +107,36 @@ def test_an_unknown_label_is_told_before_training(dwszoo, tmp_path: Path) -> Non
 
 
 def test_an_imported_zoo_can_be_trained_on(dwszoo, tmp_path: Path) -> None:
-    from training.data import load
+    from training.tasks import load
 
     LAYOUTS["nfn-siren"](tmp_path / "src")
     arguments = ("--root", tmp_path, "--split-at", "7,9")
     _, out, _ = dwszoo("import", "nfn-siren", tmp_path / "src", *arguments)
     data = load(open_zoo(out.strip()))
     assert (data.classes, data.forward_pass.w0, len(data.theta)) == (4, 30.0, 48)
+
+
+def test_a_layout_is_exported_with_what_its_loader_needs_to_know(dwszoo, tmp_path: Path) -> None:
+    LAYOUTS["nfn-siren"](tmp_path / "src")
+    arguments = ("--root", tmp_path, "--split-at", "7,9", "--name", "sirens")
+    assert dwszoo("import", "nfn-siren", tmp_path / "src", *arguments)[0] == 0
+    arguments = ("--root", tmp_path, "--layout", "nfn")
+    code, out, err = dwszoo("export", "sirens", tmp_path / "out", *arguments)
+    assert (code, out.strip()) == (0, str(tmp_path / "out")), err
+    assert "set split_points to [7, 9] in its config" in err
+
+
+@pytest.mark.parametrize("choice", [(), ("--layout", "nfn", "--format", "pth")])
+def test_an_export_is_in_one_format_or_layout(dwszoo, tmp_path: Path, choice: tuple) -> None:
+    code, _, err = dwszoo("export", "zoo", tmp_path / "out", "--root", tmp_path, *choice)
+    assert code == 2
+    assert "give one of --format and --layout" in err
+
+
+def test_an_import_of_unknown_activation_says_so(dwszoo, tmp_path: Path) -> None:
+    LAYOUTS["folder"](tmp_path / "src")
+    for known, said in (((), True), (("--activation", "tanh", "--grid", "xy"), False)):
+        code, out, err = dwszoo("import", "folder", tmp_path / "src", "--root", tmp_path, *known)
+        assert code == 0, err
+        assert ("the activation of its networks is not known" in err) == said
+    assert open_zoo(out.strip()).forward_pass == ForwardPass("tanh", grid="xy")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from training.augmentation import Augmentation
-from training.data import WeightData, load
-from training.loop import State, Training
+from training.jobs import TrainingJob
+from training.loop import State
 from training.models import DwsNetwork, MlpNetwork
-from training.results import Job
+from training.settings import Training
+from training.tasks import TaskData, load
 from training.tracking import Tracking
 from zoo_gen import (
     Digits,
@@ -25,12 +26,11 @@ from zoo_gen import (
     Zoo,
     ZooReader,
     generate,
-    log_once,
 )
 
 FIT = Fit((2, 8, 8, 1), w0=3.0, init="paper", steps=40, learning_rate=0.02)
 ZOO = Zoo(FIT, Split(70, 15, 15), views=2, rows_per_shard=64)
-MlpJob = Callable[..., Job]
+MlpJob = Callable[..., TrainingJob]
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def zoo_recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def data(root: Store) -> WeightData:
+def data(root: Store) -> TaskData:
     return load(ZooReader(root, zoo_recipe().folder))
 
 
@@ -54,11 +54,13 @@ def data(root: Store) -> WeightData:
 def job() -> MlpJob:
     """Makes jobs on the zoo: ``job(seed=1, epochs=2)``."""
 
-    def make(kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any) -> Job:
+    def make(
+        kind: str = "mlp", seed: int = 0, permutation: bool = False, **training: Any
+    ) -> TrainingJob:
         network = MlpNetwork(hidden=(16,)) if kind == "mlp" else DwsNetwork(hidden_channels=4)
         augment = Augmentation(permutation=permutation)
         settings = Training(**{"epochs": 3, "batch_size": 50, "augment": augment, **training})
-        return Job("tiny", kind, network, settings, seed, zoo_recipe().folder)
+        return TrainingJob("tiny", kind, network, settings, seed, zoo_recipe().folder)
 
     return make
 
@@ -91,6 +93,9 @@ class Memory:
             self.interrupt_after = None
             raise KeyboardInterrupt
 
+    def remove(self) -> None:
+        pass
+
 
 @pytest.fixture
 def memory() -> type[Memory]:
@@ -101,6 +106,6 @@ def memory() -> type[Memory]:
 def said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Callable[[], list[str]]:
-    """What was told so far, by a process that has told nothing before."""
-    monkeypatch.setattr(log_once, "_told", set())
+    """What was logged so far, by a process that has logged nothing before."""
+    monkeypatch.setattr("zoo_gen.log._logged", set())
     return lambda: [record.getMessage() for record in caplog.records]

@@ -10,9 +10,9 @@ import torch
 from dws import WeightSpace, forward
 from training import loop
 from training.augmentation import Augmentation, within
-from training.data import WeightData
-from training.loop import Training
 from training.models import MlpNetwork
+from training.settings import Training
+from training.tasks import TaskData
 from zoo_gen import ConfigError, ForwardPass
 
 SPACE = WeightSpace.mlp((2, 5, 4, 3))
@@ -202,7 +202,7 @@ def test_what_keeps_functions_is_refused_for_units_whose_functions_it_changes(
 
 @pytest.mark.parametrize("name", ["permutation", "phase_shifts", "noise", "mixup", "align_mixup"])
 def test_training_sees_augmented_networks_and_evaluation_never(
-    data: WeightData, name: str, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
     network = MlpNetwork(hidden=(4,))
@@ -223,7 +223,7 @@ def test_training_sees_augmented_networks_and_evaluation_never(
     assert sum(new) > 0.9 * len(new)
 
 
-def test_the_zoos_own_frequency_is_used(data: WeightData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_zoos_own_frequency_is_used(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
     monkeypatch.setattr(
         "training.augmentation.shift_phases",

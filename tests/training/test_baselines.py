@@ -19,13 +19,13 @@ from torch.nn.utils import parameters_to_vector
 from dws import WeightSpace, act, random_permutation
 from tests.dws.equivariance import PROPERTY, SPACES, rng, seeds, widths
 from training import loop
-from training.data import WeightData
-from training.loop import Training
 from training.models import Inr2VecNetwork, MlpNetwork, StatisticsNetwork, TransformerNetwork
-from training.models.networks import Inr2Vec, Transformer
-from training.models.networks.inr2vec import rows
-from training.models.networks.statistics import statistics
-from training.models.networks.transformer import neuron_tokens
+from training.models.inr2vec import rows
+from training.models.statistics import statistics
+from training.models.transformer import neuron_tokens
+from training.settings import Training
+from training.tasks import Classify, TaskData
+from zoo_gen import ConfigError
 
 NETWORKS: dict[str, Any] = {
     "mlp": MlpNetwork(hidden=(32,), dropout=0.1),
@@ -294,7 +294,15 @@ def test_the_loop_trains_it(kind: str) -> None:
     theta, target = random_theta(SPACE, 40), torch.arange(40) % 2
     theta += target.unsqueeze(1)  # classes apart
     split = dict(zip(("train", "val", "test"), torch.arange(40).split([20, 10, 10]), strict=True))
-    data = WeightData(SPACE, theta, target, torch.arange(40), split, 2, 0)
+    data = TaskData(
+        space=SPACE,
+        theta=theta,
+        target=target,
+        member=torch.arange(40),
+        rows=split,
+        classes=2,
+        task=Classify(),
+    )
     outcome = loop.train(NETWORKS[kind], data, Training(epochs=20, batch_size=19), seed=0)
     assert outcome.test["accuracy"] == 1
 
@@ -316,18 +324,26 @@ def test_several_channels_are_refused(f: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("kind", "options", "message"),
     [
-        ({"channels": 6, "heads": 4}, "heads=4 does not divide channels=6"),
-        ({"heads": 0}, "heads must be 1 or more, got 0"),
-        ({"tokens": "weight"}, "'weight' are not known; choose one of neuron, layer"),
+        (Inr2VecNetwork, {"hidden": ()}, "hidden: got no width, expected at least one"),
+        (Inr2VecNetwork, {"hidden": (8, 0)}, "hidden: got 0, expected more than 0"),
+        (Inr2VecNetwork, {"head": (0,)}, "head: got 0, expected more than 0"),
+        (Inr2VecNetwork, {"dropout": 1.0}, "dropout: got 1.0, expected at least 0 and less"),
+        (TransformerNetwork, {"heads": 3}, "heads: got 3 with channels 64, expected heads that"),
+        (TransformerNetwork, {"heads": 0}, "heads: got 0, expected more than 0"),
+        (TransformerNetwork, {"layers": 0}, "layers: got 0, expected more than 0"),
+        (TransformerNetwork, {"channels": 0}, "channels: got 0, expected more than 0"),
+        (TransformerNetwork, {"dropout": -0.1}, "dropout: got -0.1, expected at least 0"),
+        (StatisticsNetwork, {"hidden": (-1,)}, "hidden: got -1, expected more than 0"),
+        (StatisticsNetwork, {"dropout": 2.0}, "dropout: got 2.0, expected at least 0"),
     ],
 )
-def test_a_transformer_says_what_it_cannot_be(options: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Transformer(SPACE, 4, **options)
+def test_options_name_what_is_out_of_range(kind: Any, options: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**options)
 
 
 def test_a_single_row_has_no_maximum() -> None:
-    with pytest.raises(ValueError, match="a single row of 6 weights; use FlatMLP"):
-        Inr2Vec(WeightSpace.mlp([2, 3], bias=False), 4)
+    with pytest.raises(ConfigError, match="a single row of 6 weights; use mlp"):
+        Inr2VecNetwork().build(WeightSpace.mlp([2, 3], bias=False), 4)

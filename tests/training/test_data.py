@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from dws import WeightSpace, forward
 from training.augmentation import Augmentation
-from training.data import AT_ONCE, Preparation, WeightData, check_memory, load, prepare
+from training.data import AT_ONCE, Preparation, check_memory, prepare
 from training.models import MlpNetwork
-from training.tasks import Classify, Regress, Retrieve, Task
+from training.tasks import Classify, Regress, Retrieve, Task, TaskData, load
 from zoo_gen import ConfigError, ForwardPass, Store, TrainingError, ZooReader
 from zoo_gen.zoo.memory import bytes_of_batches, bytes_of_theta
 
@@ -43,7 +43,7 @@ def zoo(root: Store) -> ZooReader:
     return ZooReader(root, f"zoos/{root.names('zoos')[0]}")
 
 
-def test_rows_of_the_splits_are_those_of_the_zoo(zoo: ZooReader, data: WeightData) -> None:
+def test_rows_of_the_splits_are_those_of_the_zoo(zoo: ZooReader, data: TaskData) -> None:
     columns = zoo.columns(theta=True)
     for name, rows in data.rows.items():
         assert (columns["split"][rows] == name).all()
@@ -54,14 +54,14 @@ def test_rows_of_the_splits_are_those_of_the_zoo(zoo: ZooReader, data: WeightDat
 
 @given(st.integers(1, 300), st.integers(0, 99), st.integers(1, 9))
 def test_an_epoch_has_each_training_network_once(
-    data: WeightData, batch_size: int, seed: int, epoch: int
+    data: TaskData, batch_size: int, seed: int, epoch: int
 ) -> None:
     batches = list(data.batches(batch_size, seed, epoch))
     assert all(len(b) == batch_size for b in batches[:-1])
     assert torch.equal(torch.cat(batches).sort().values, data.rows["train"])
 
 
-def test_order_follows_from_seed_and_epoch_alone(data: WeightData) -> None:
+def test_order_follows_from_seed_and_epoch_alone(data: TaskData) -> None:
     def order(seed: int, epoch: int) -> torch.Tensor:
         torch.manual_seed(np.random.default_rng().integers(1000))
         return torch.cat(list(data.batches(50, seed, epoch)))
@@ -136,13 +136,13 @@ def test_a_class_that_training_lacks_is_refused(zoo: ZooReader) -> None:
         load(Altered(zoo, label=label))
 
 
-def fitting(data: WeightData, kind: str) -> WeightData:
+def fitting(data: TaskData, kind: str) -> TaskData:
     """The same weights, as of units that the kind is for."""
     return replace(data, forward_pass=ForwardPass("relu")) if kind == "canonical-relu" else data
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_prepared_weights_are_other_ones_of_the_same_functions(data: WeightData, kind: str) -> None:
+def test_prepared_weights_are_other_ones_of_the_same_functions(data: TaskData, kind: str) -> None:
     prepared = prepare(fitting(data, kind), kind)
     assert (prepared.theta != data.theta).any(1).float().mean() > 0.9
     activation = "relu" if kind == "canonical-relu" else "sine"
@@ -154,7 +154,7 @@ def test_prepared_weights_are_other_ones_of_the_same_functions(data: WeightData,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> None:
+def test_preparing_changes_nothing_but_weights(data: TaskData, kind: str) -> None:
     data = fitting(data, kind)
     prepared = prepare(data, kind)
     assert (prepared.reference is not None) == (kind == "align")  # which tells what they are now
@@ -164,7 +164,7 @@ def test_preparing_changes_nothing_but_weights(data: WeightData, kind: str) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_splits_have_no_part_in_preparing_training_networks(
-    data: WeightData, kind: str
+    data: TaskData, kind: str
 ) -> None:
     data = fitting(data, kind)
     train = data.rows["train"]
@@ -174,7 +174,7 @@ def test_other_splits_have_no_part_in_preparing_training_networks(
     assert torch.equal(prepare(data, kind).theta[train], prepare(altered, kind).theta[train])
 
 
-def test_aligned_networks_of_every_split_are_closer_to_the_training_mean(data: WeightData) -> None:
+def test_aligned_networks_of_every_split_are_closer_to_the_training_mean(data: TaskData) -> None:
     aligned = prepare(data, "align")
     for rows in data.rows.values():
         before, after = (
@@ -186,13 +186,13 @@ def test_aligned_networks_of_every_split_are_closer_to_the_training_mean(data: W
 
 @pytest.mark.parametrize("kind", ["canonical-sine", "canonical-relu"])
 def test_augmented_networks_are_in_their_canonical_form_and_compute_what_others_do(
-    data: WeightData, kind: str
+    data: TaskData, kind: str
 ) -> None:
     data = prepare(fitting(data, kind), kind)
     moved = Augmentation(rotation=180.0, noise=0.3)
     theta, rows = data.theta[:20].double(), torch.arange(20)
 
-    def drawn(data: WeightData) -> torch.Tensor:
+    def drawn(data: TaskData) -> torch.Tensor:
         return data.augmented(moved, theta, rows, torch.Generator().manual_seed(0))[0]
 
     formed, raw = drawn(data), drawn(replace(data, form=None))
@@ -205,17 +205,17 @@ def test_augmented_networks_are_in_their_canonical_form_and_compute_what_others_
     torch.testing.assert_close(*answers)
 
 
-def test_networks_that_are_not_augmented_are_left_to_the_last_digit(data: WeightData) -> None:
+def test_networks_that_are_not_augmented_are_left_to_the_last_digit(data: TaskData) -> None:
     data = prepare(data, "canonical-sine")
     theta, rows = data.theta[:20], torch.arange(20)
     assert data.augmented(Augmentation(), theta, rows, torch.Generator())[0] is theta
 
 
-def test_nothing_to_prepare_leaves_the_data_as_it_is(data: WeightData) -> None:
+def test_nothing_to_prepare_leaves_the_data_as_it_is(data: TaskData) -> None:
     assert prepare(data, "none") is data
 
 
-def test_the_frequency_is_that_of_the_zoo(data: WeightData) -> None:
+def test_the_frequency_is_that_of_the_zoo(data: TaskData) -> None:
     assert data.forward_pass.w0 == 3.0
 
 
@@ -228,7 +228,7 @@ def test_the_frequency_is_that_of_the_zoo(data: WeightData) -> None:
     ],
 )
 def test_forms_of_units_are_refused_where_others_are_or_none_is_known(
-    data: WeightData, kind: str, activation: str | None, message: str
+    data: TaskData, kind: str, activation: str | None, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"prepare: got {kind!r}, but {message}"):
         prepare(replace(data, forward_pass=ForwardPass(activation)), kind)
@@ -262,7 +262,7 @@ def test_the_copy_that_statistics_are_taken_of_is_counted(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_preparing_needs_is_known_before_it_begins(
-    data: WeightData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.data.available", lambda: 2 * data.theta.nbytes)
     assert len(prepare(fitting(data, kind), kind).theta) == len(data.theta)
@@ -273,7 +273,7 @@ def test_what_preparing_needs_is_known_before_it_begins(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_preparing_a_few_networks_at_a_time_changes_nothing(
-    data: WeightData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, kind: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = prepare(fitting(data, kind), kind)
     monkeypatch.setattr("training.data.AT_ONCE", 7)
@@ -281,7 +281,7 @@ def test_preparing_a_few_networks_at_a_time_changes_nothing(
     assert torch.allclose(prepare(fitting(data, kind), kind).theta, whole.theta, atol=1e-6)
 
 
-def test_forms_of_scales_refuse_sine_units(data: WeightData) -> None:
+def test_forms_of_scales_refuse_sine_units(data: TaskData) -> None:
     with pytest.raises(ConfigError, match=r"prepare: got 'canonical-relu', but .* have sine units"):
         prepare(data, "canonical-relu")
 
@@ -292,7 +292,7 @@ def test_numbers_that_are_no_classes_are_refused(zoo: ZooReader, value: float) -
         load(Altered(zoo, label=lambda columns: columns["label"] + value))
 
 
-def test_weights_without_a_form_are_refused(data: WeightData) -> None:
+def test_weights_without_a_form_are_refused(data: TaskData) -> None:
     space = WeightSpace.mlp((2, 8, 8, 1), bias=False)
     with pytest.raises(ConfigError, match="prepare: got 'canonical-sine', but axis n1 has 0 bias"):
         prepare(replace(data, space=space), "canonical-sine")

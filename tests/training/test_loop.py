@@ -14,10 +14,9 @@ import torch
 
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData
 from training.loop import Outcome, Training, rate
 from training.models import DwsNetwork, MlpNetwork
-from training.tasks import Classify
+from training.tasks import Classify, TaskData
 from zoo_gen import TrainingError
 
 NETWORK = DwsNetwork(hidden_channels=4, layers=2, dropout=0.2)
@@ -37,21 +36,21 @@ def same(a: Outcome, b: Outcome) -> None:
         assert torch.equal(value, b.model.state_dict()[name]), name
 
 
-def test_the_same_seed_gives_the_same_model(data: WeightData, memory) -> None:
+def test_the_same_seed_gives_the_same_model(data: TaskData, memory) -> None:
     torch.rand(3)
     first = loop.train(NETWORK, data, SETTINGS, 0, memory())
     torch.rand(5)
     same(first, loop.train(NETWORK, data, SETTINGS, 0, memory()))
 
 
-def test_another_seed_gives_another_model(data: WeightData, memory) -> None:
+def test_another_seed_gives_another_model(data: TaskData, memory) -> None:
     a, b = (loop.train(NETWORK, data, SETTINGS, seed, memory()) for seed in (0, 1))
     assert a.history[0]["train_loss"] != b.history[0]["train_loss"]
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_an_interrupted_training_continues_as_if_nothing_had_been(
-    data: WeightData,
+    data: TaskData,
     memory,
     epoch: int,
 ) -> None:
@@ -64,7 +63,7 @@ def test_an_interrupted_training_continues_as_if_nothing_had_been(
 
 
 def test_the_test_split_is_evaluated_once_with_the_best_epochs_weights(
-    data: WeightData,
+    data: TaskData,
     memory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -83,7 +82,7 @@ def test_the_test_split_is_evaluated_once_with_the_best_epochs_weights(
     assert score["loss"] == pytest.approx(outcome.validation["val_loss"])
 
 
-def test_evaluation_is_accuracy_and_mean_cross_entropy(data: WeightData) -> None:
+def test_evaluation_is_accuracy_and_mean_cross_entropy(data: TaskData) -> None:
     torch.manual_seed(0)
     model = MlpNetwork(hidden=(8,)).build(data.space, data.classes)
     score, predicted = loop.evaluate(model, data, "test")
@@ -95,7 +94,7 @@ def test_evaluation_is_accuracy_and_mean_cross_entropy(data: WeightData) -> None
     assert score["accuracy"] == (predicted == data.target[rows]).double().mean().item()
 
 
-def test_statistics_come_from_the_training_split_alone(data: WeightData, memory) -> None:
+def test_statistics_come_from_the_training_split_alone(data: TaskData, memory) -> None:
     outcome = loop.train(MlpNetwork(hidden=(4,)), data, Training(epochs=1), 0, memory())
     standardize = outcome.model.standardize
     train = data.space.split(data.theta[data.rows["train"]])
@@ -126,7 +125,7 @@ def test_scores_of_several_workers_are_those_of_the_model_that_is_kept(tmp_path:
         assert told == pytest.approx(alone, rel=1e-4)
 
 
-def test_a_diverging_training_says_what_to_do(data: WeightData, memory) -> None:
+def test_a_diverging_training_says_what_to_do(data: TaskData, memory) -> None:
     with pytest.raises(TrainingError, match=r"epoch \d: the model diverged; lower"):
         loop.train(NETWORK, data, Training(epochs=5, learning_rate=1e30), 0, memory())
 
@@ -140,7 +139,7 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
     assert rates[-1] == pytest.approx(0, abs=1e-12)
 
 
-def test_the_logged_rate_is_that_of_the_epochs_last_step(data: WeightData, memory) -> None:
+def test_the_logged_rate_is_that_of_the_epochs_last_step(data: TaskData, memory) -> None:
     history = loop.train(NETWORK, data, SETTINGS, 0, memory()).history
     steps = len(history) * math.ceil(len(data.rows["train"]) / SETTINGS.batch_size)
     ends = [steps * (epoch + 1) // len(history) - 1 for epoch in range(len(history))]
@@ -149,7 +148,7 @@ def test_the_logged_rate_is_that_of_the_epochs_last_step(data: WeightData, memor
     assert rates[-1] > 0
 
 
-def test_learning_happens(data: WeightData, memory) -> None:
+def test_learning_happens(data: TaskData, memory) -> None:
     settings = Training(epochs=60, batch_size=32, learning_rate=0.01, weight_decay=0.0)
     outcome = loop.train(DwsNetwork(hidden_channels=8, layers=2), data, settings, 0, memory())
     assert outcome.history[-1]["train_loss"] < 0.7 * outcome.history[0]["train_loss"]

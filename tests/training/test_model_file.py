@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from dws import WeightSpace
 from training import model_file
-from training.data import load, prepare
+from training.data import prepare
 from training.models import (
     DwsNetwork,
     Inr2VecNetwork,
@@ -20,7 +20,7 @@ from training.models import (
     TransformerNetwork,
     UnchangedNetwork,
 )
-from training.tasks import Contrast, Edit, Regress
+from training.tasks import Contrast, Edit, Regress, load
 from zoo_gen import Digits, ForwardPass, ModelError, ZooReader
 
 NETWORKS = [

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from training import results
-from training.results import Job, Result
+from training.jobs import TrainingJob
+from training.results import Result
 from training.tasks import Classify, Regress
 from zoo_gen import StorageError, Store
 
@@ -17,7 +18,7 @@ RESULT = Result(
 
 
 def test_everything_that_changes_a_result_changes_its_address(job) -> None:
-    base: Job = job()
+    base: TrainingJob = job()
     others = [
         job(seed=1),
         job(kind="dwsnet"),

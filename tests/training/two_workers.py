@@ -15,12 +15,13 @@ import torch.distributed as dist
 
 from dws import WeightSpace
 from training import loop
-from training.data import WeightData
 from training.models import DwsNetwork
-from training.tasks import Classify
+from training.settings import Training
+from training.tasks import Classify, TaskData
+from zoo_gen import ForwardPass
 
 
-def networks() -> WeightData:
+def networks() -> TaskData:
     """Networks whose later ones are larger, so that the slices of two workers differ."""
     torch.manual_seed(0)
     space, count = WeightSpace.mlp((2, 8, 8, 1)), 57
@@ -28,7 +29,16 @@ def networks() -> WeightData:
     label = index % 3
     theta = torch.randn(count, space.size) + label[:, None] * 0.3 + index[:, None] * 0.02
     rows = {"train": index[:33], "val": index[33:45], "test": index[45:]}
-    return WeightData(space, theta, label, index, rows, 3, 0, 30.0, "sine", Classify())
+    return TaskData(
+        space=space,
+        theta=theta,
+        member=index,
+        rows=rows,
+        forward_pass=ForwardPass("sine"),
+        task=Classify(),
+        target=label,
+        classes=3,
+    )
 
 
 def main(file: str, rank: str) -> None:
@@ -42,7 +52,7 @@ def main(file: str, rank: str) -> None:
         timeout=timedelta(minutes=4),
     )
     data, network = networks(), DwsNetwork(hidden_channels=8, layers=2, norm="batch")
-    settings = loop.Training(epochs=2, batch_size=16, learning_rate=0.01)
+    settings = Training(epochs=2, batch_size=16, learning_rate=0.01)
     outcome = loop.train(network, data, settings, seed=0)
     told = [outcome.validation["val_loss"], outcome.test["loss"]]
     dist.destroy_process_group()

@@ -4,15 +4,13 @@ A new model is a file with a `Network`, and a line in `NETWORKS`; or in another 
 point of the group ``dwszoo.models`` (docs/extend-model.md).
 """
 
-from training.models.base import Network, check_positive, check_share, check_widths
-from training.models.baselines import (
-    Inr2VecNetwork,
-    MlpNetwork,
-    StatisticsNetwork,
-    TransformerNetwork,
-)
+from training.models.base import Network
 from training.models.dwsnet import DwsNetwork
+from training.models.inr2vec import Inr2VecNetwork
+from training.models.mlp import MlpNetwork
 from training.models.references import FineTuneNetwork, UnchangedNetwork
+from training.models.statistics import StatisticsNetwork
+from training.models.transformer import TransformerNetwork
 from zoo_gen.plugins import Kinds
 
 NETWORKS = Kinds(
@@ -38,7 +36,4 @@ __all__ = [
     "StatisticsNetwork",
     "TransformerNetwork",
     "UnchangedNetwork",
-    "check_positive",
-    "check_share",
-    "check_widths",
 ]

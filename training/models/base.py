@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import ClassVar
 
 from torch import nn
 
 from dws import WeightSpace
-from zoo_gen import ConfigError, ForwardPass
+from zoo_gen import ForwardPass
 from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
@@ -17,7 +16,7 @@ class Network(ABC):
     """A description of a network from weights ``[m, size]`` to ``[m, classes]``; frozen, hashed.
 
     Attributes:
-        kind: the word that a config says.
+        kind: its name in a config.
         invariant: whether the answer is the same for any order of the neurons, so that it cannot
             say how each of them is to change.
         yardstick: whether it learns nothing that could be applied to other networks: it stands
@@ -46,21 +45,3 @@ class Network(ABC):
         Raises:
             ConfigError: options that the space does not allow.
         """
-
-
-def check_positive(key: str, value: float) -> None:
-    """Raise `ConfigError` unless the value is above zero."""
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{key}: got {value}, expected more than 0")
-
-
-def check_widths(key: str, widths: Iterable[int]) -> None:
-    """Raise `ConfigError` unless all are above zero."""
-    for width in widths:
-        check_positive(key, width)
-
-
-def check_share(key: str, value: float) -> None:
-    """Raise `ConfigError` unless 0 <= value < 1."""
-    if not 0 <= value < 1:
-        raise ConfigError(f"{key}: got {value}, expected at least 0 and less than 1")

@@ -8,14 +8,15 @@ from typing import Any, Literal
 from torch import nn
 
 from dws import DWSNet, WeightSpace
-from training.models.base import Network, check_positive, check_share
+from training.checks import check_positive, check_share
+from training.models.base import Network
 from zoo_gen import ConfigError, ForwardPass
 from zoo_gen.recipe.forward_pass import UNKNOWN
 
 
 @dataclass(frozen=True)
 class DwsNetwork(Network):
-    """`dws.DWSNet` with an invariant head; its docstring tells more of each option.
+    """`dws.DWSNet` with an invariant head; its docstring describes each option in full.
 
     Attributes:
         hidden_channels: features per weight inside.

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from dws import DWSNet, WeightSpace
-from training.models import (
-    DwsNetwork,
-    Network,
-    UnchangedNetwork,
-)
+from dws import DWSNet, Standardize, WeightSpace
+from training.models.base import Network
+from training.models.dwsnet import DwsNetwork
+from training.models.references import UnchangedNetwork
 from zoo_gen import ConfigError, ForwardPass
-
-if TYPE_CHECKING:
-    from dws import Standardize
 
 
 def build_editor(network: Network, space: WeightSpace, forward_pass: ForwardPass) -> nn.Module:
@@ -88,7 +83,7 @@ class VectorEditor(nn.Module):
     @property
     def standardize(self) -> Standardize:
         """The network's own."""
-        return cast("Standardize", self.net.standardize)
+        return cast(Standardize, self.net.standardize)
 
     def forward(self, theta: Tensor) -> Tensor:
         """``[m, size]`` -> ``[m, size]``."""
@@ -108,8 +103,6 @@ class Unchanged(nn.Module):
 
     def __init__(self, space: WeightSpace) -> None:
         super().__init__()
-        from dws import Standardize
-
         self.standardize = Standardize(space)
         self.nothing = nn.Parameter(torch.zeros(()))
 

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from dws import WeightSpace
-from training.models.base import Network, check_positive
+from training.checks import check_positive
+from training.models.base import Network
 from zoo_gen import ConfigError, ForwardPass
 from zoo_gen.recipe.forward_pass import UNKNOWN
 

@@ -1,8 +1,9 @@
-"""A hyper-parameter search: its space, its plan and its record. The engine is Ray Tune's.
+"""A hyper-parameter search on Ray Tune: its space, its trials and their record.
 
 space, settings   what is searched, and how
-ledger            the trials on disk, all that a search knows of its past
-sampler           what is tried next (Optuna)
-plan              hands trials out until the budget is spent
-work              one trial in one process
+trials            the record of each trial on disk: all that a search remembers
+sampler           which values the next trial has (Optuna)
+queue             the trials to run, until the budget is spent
+ray_worker        one trial, in the process of a Ray worker
+ray_tune          the search, in the driver
 """

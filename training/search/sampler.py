@@ -1,10 +1,14 @@
-"""What is tried next: the one door to Optuna."""
+"""Which values the next trial has: the one door to Optuna.
+
+A draw is a pure function of the space, the seed, the number of the trial and the record of the
+others. There is no state to restore: each draw builds an in-memory study from the record.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -14,14 +18,14 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from training.search.ledger import Trial
 from training.search.settings import Objective
 from training.search.space import Dimension, Params, Space
+from training.search.trials import Trial
 
-ATTEMPTS = 100  # at a point that was not tried yet
-FEWEST = 8  # trials, for shares of their differences to mean something
+ATTEMPTS = 100  # to find a point that was not tried yet
+FEWEST = 8  # trials, for an importance to mean something
 STATES = {
     "done": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -32,65 +36,46 @@ logging.getLogger("optuna").propagate = False
 
 
 class Sampler:
-    """Draws points of a space, each different, and learns from their outcomes.
-
-    What is drawn depends on the seed, the number of the trial and what was learned: a search that
-    was interrupted does not draw again what it drew before.
+    """Draws points of a space, each different from all before.
 
     Args:
         space: of the search.
         objective: of the search.
-        learning: whether outcomes guide the draws (Optuna's TPE), or each draw is for itself.
+        learning: whether outcomes guide the draws (Optuna's TPE), or draws are independent.
         seed: of the draws.
     """
 
     def __init__(self, space: Space, objective: Objective, learning: bool, seed: int) -> None:
         self.space, self.objective = space, objective
         self.learning, self.seed = learning, seed
-        self.distributions = {d.key: distribution(d) for d in space.dimensions}
-        self.study = _study(objective)
-        self.asked: dict[int, optuna.Trial] = {}
-        self.seen: set[str] = set()
+        self.distributions = {d.key: _distribution(d) for d in space.dimensions}
 
-    def learn(self, trial: Trial) -> None:
-        """Take in a trial that ended before."""
-        self.seen.add(_key(trial.params))
-        self.study.add_trial(self.frozen(trial, STATES[trial.status]))
+    def draw(self, number: int, trials: Iterable[Trial]) -> Params | None:
+        """The values of the trial with this number; None if all points were tried.
 
-    def expect(self, trial: Trial) -> None:
-        """Take in a trial that began before and goes on."""
-        self.seen.add(_key(trial.params))
-        self.study.enqueue_trial(self._encoded(trial.params))
-        self.asked[trial.number] = self.study.ask(self.distributions)
-
-    def ask(self, number: int) -> Params | None:
-        """The point of the trial with this number; None where all were tried."""
-        if len(self.seen) >= self.space.size:
+        Args:
+            number: of the new trial.
+            trials: all others. Those that have ended guide the draw; none is drawn again.
+        """
+        others = sorted(trials, key=lambda trial: trial.number)
+        seen = {_key(trial.params) for trial in others}
+        if len(seen) >= self.space.size:
             return None
+        study = self.study([t for t in others if t.ended] if self.learning else [])
         if number == 0 and self.space.default:
-            self.study.enqueue_trial(self._encoded(self.space.default))
+            study.enqueue_trial(self._encoded(self.space.default))
         for attempt in range(ATTEMPTS):
-            self.study.sampler = self._seeded(number, attempt)
-            asked = self.study.ask(self.distributions)
-            params = self._decoded(asked.params)
-            if (key := _key(params)) not in self.seen:
-                self.seen.add(key)
-                self.asked[number] = asked
+            study.sampler = self._seeded(number, attempt)
+            params = self._decoded(study.ask(self.distributions).params)
+            if _key(params) not in seen:
                 return params
-            self.study.tell(asked, state=TrialState.FAIL)
         return None
 
-    def tell(self, trial: Trial) -> None:
-        """Learn the outcome of a trial that was asked for."""
-        asked, state = self.asked.pop(trial.number), STATES[trial.status]
-        value = trial.best(self.objective)
-        if value is None:
-            state = TrialState.FAIL
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for epoch, each in trial.curve:
-                asked.report(each, epoch)
-        self.study.tell(asked, value if state == TrialState.COMPLETE else None, state)
+    def study(self, ended: Iterable[Trial], state: TrialState | None = None) -> optuna.Study:
+        """These trials as an Optuna study, in the state of their status, or all in one state."""
+        study = optuna.create_study(direction="maximize" if self.objective.greater else "minimize")
+        study.add_trials(self._frozen(trial, state or STATES[trial.status]) for trial in ended)
+        return study
 
     def _seeded(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
         seed = (self.seed * 1_000_003 + number * ATTEMPTS + attempt) % 2**32
@@ -98,8 +83,7 @@ class Sampler:
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed)
 
-    def frozen(self, trial: Trial, state: TrialState) -> optuna.trial.FrozenTrial:
-        """A trial that ended, as Optuna knows it."""
+    def _frozen(self, trial: Trial, state: TrialState) -> FrozenTrial:
         value = trial.best(self.objective)
         if value is None:
             state = TrialState.FAIL
@@ -112,7 +96,7 @@ class Sampler:
         )
 
     def _encoded(self, params: Params) -> dict[str, Any]:
-        """With the index of a choice instead of the choice, which Optuna may not take."""
+        """With the index of a choice in place of the choice, which Optuna may not accept."""
         return {
             d.key: d.range.choice.index(params[d.key])
             if d.range.choice is not None
@@ -128,35 +112,27 @@ class Sampler:
         }
 
 
-def distribution(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna knows it."""
+def importances(space: Space, objective: Objective, trials: list[Trial]) -> dict[str, float]:
+    """Share of the variance between trials that each key explains, the greatest first.
+
+    By fANOVA (Hutter et al. 2014), over all trials that have a value, stopped ones too. Empty if
+    there are too few of them.
+    """
+    known = [trial for trial in trials if trial.best(objective) is not None]
+    if len(known) < FEWEST or len({trial.best(objective) for trial in known}) < 2:
+        return {}
+    study = Sampler(space, objective, learning=False, seed=0).study(known, TrialState.COMPLETE)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.range.choice is not None:
         return CategoricalDistribution(tuple(range(len(dimension.range.choice))))
     (low, high), log = dimension.range.bounds, dimension.range.log_uniform is not None
     if dimension.whole:
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)
-
-
-def importances(space: Space, objective: Objective, trials: list[Trial]) -> dict[str, float]:
-    """Share of the differences between trials that each key explains, the greatest first.
-
-    By fANOVA (Hutter et al. 2014), over all trials that have a value, stopped ones too. Empty where
-    there are too few of them to tell.
-    """
-    known = [trial for trial in trials if trial.best(objective) is not None]
-    if len(known) < FEWEST or len({trial.best(objective) for trial in known}) < 2:
-        return {}
-    sampler = Sampler(space, objective, learning=False, seed=0)
-    for trial in known:
-        sampler.study.add_trial(sampler.frozen(trial, TrialState.COMPLETE))
-    return optuna.importance.get_param_importances(
-        sampler.study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-    )
-
-
-def _study(objective: Objective) -> optuna.Study:
-    return optuna.create_study(direction="maximize" if objective.greater else "minimize")
 
 
 def _key(params: Params) -> str:

@@ -1,4 +1,4 @@
-"""How a search is made: the part ``tune`` of a config."""
+"""How a search is made: the section ``tune`` of a config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from training.models import check_positive
+from training.checks import check_positive
 from zoo_gen import ConfigError
 
 TRIALS = 30
@@ -17,26 +17,22 @@ class Tuning:
     """How a search is made.
 
     Attributes:
-        model: of the config, that is trained; None where only one has values to search.
-        method: ``"optuna"`` (Optuna's tree-structured Parzen estimator, trials that fall behind
-            are stopped by ASHA), ``"random"`` (each draw for itself, all trained to their end), or
-            ``"population"`` (all trials train at once, and those behind take over weights and
-            settings of those ahead).
-        trials: how many; None for 30, or for as many as ``minutes`` allow. A population, whose
-            members train at once, has 30 then too: minutes end it, but do not tell how many.
-        minutes: after which the search ends, over all commands that continued it.
-        metric: of validation data that is made best; None for the task's own.
+        model: name of the model to search; None where only one has ranges.
+        method: ``"optuna"`` (Optuna's tree-structured Parzen estimator proposes, ASHA stops trials
+            that fall behind) or ``"random"`` (independent draws, all trained to the end).
+        trials: how many; None for 30, or for as many as ``minutes`` allow.
+        minutes: after which the search ends, summed over all commands that continued it.
+        metric: of validation data, to optimise; None for the task's main metric.
         seed: of the draws.
         at_once: trials side by side at most; None for as many as CPUs and GPUs allow.
-        cpus: of a trial; below 1, several share a CPU.
-        gpus: of a trial; below 1, several share a GPU.
-        min_epochs: before which no trial is stopped.
-        reduction: one of so many trials goes on at each of ASHA's looks.
-        interval: epochs between two exchanges of a population.
+        cpus: per trial; below 1, several trials share a CPU.
+        gpus: per trial; below 1, several trials share a GPU.
+        min_epochs: no trial is stopped before this epoch.
+        reduction: ASHA keeps one trial in this many at each rung.
     """
 
     model: str | None = None
-    method: Literal["optuna", "random", "population"] = "optuna"
+    method: Literal["optuna", "random"] = "optuna"
     trials: int | None = None
     minutes: float | None = None
     metric: str | None = None
@@ -46,10 +42,9 @@ class Tuning:
     gpus: float = 0.0
     min_epochs: int = 3
     reduction: int = 3
-    interval: int = 3
 
     def __post_init__(self) -> None:
-        for key in ("trials", "minutes", "at_once", "cpus", "min_epochs", "interval"):
+        for key in ("trials", "minutes", "at_once", "cpus", "min_epochs"):
             if (value := getattr(self, key)) is not None:
                 check_positive(key, value)
         if not 0 <= self.gpus < math.inf:
@@ -64,17 +59,16 @@ class Tuning:
     @property
     def budget(self) -> float:
         """Trials at most."""
-        endless = self.minutes is not None and self.method != "population"
-        return self.trials or (math.inf if endless else TRIALS)
+        return self.trials or (TRIALS if self.minutes is None else math.inf)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search makes best.
+    """What a search optimises.
 
     Attributes:
-        metric: as each epoch's record names it; of validation data.
-        greater: whether more is better.
+        metric: its name in the record of an epoch; of validation data.
+        greater: whether greater is better.
     """
 
     metric: str
@@ -82,10 +76,10 @@ class Objective:
 
     @property
     def mode(self) -> Literal["max", "min"]:
-        """As libraries say it."""
+        """The same in Ray's words."""
         return "max" if self.greater else "min"
 
     def best(self, values: list[float]) -> float | None:
-        """Of some values the best; None of none."""
-        known = [v for v in values if math.isfinite(v)]
-        return (max if self.greater else min)(known, default=None)
+        """The best of the finite values; None if there are none."""
+        finite = [v for v in values if math.isfinite(v)]
+        return (max if self.greater else min)(finite, default=None)

@@ -1,4 +1,4 @@
-"""A search space: which values of a config are drawn, and from what."""
+"""A search space: which values of a config are searched, and their ranges."""
 
 from __future__ import annotations
 
@@ -14,25 +14,14 @@ Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Range(Draw):
-    """What one value of a config is drawn from: as the draws of a zoo, but of any kind of value.
-
-    Attributes:
-        choice: any values that YAML can say; lists as tuples.
-    """
-
-    choice: tuple[Any, ...] | None = None
-
-
-@dataclass(frozen=True)
 class Dimension:
     """One value of a config that is searched.
 
     Attributes:
         path: keys and indices that lead to it.
-        range: what it is drawn from.
+        range: what it is drawn from; a choice may be of any values, lists as tuples.
         whole: whether ranges give whole numbers.
-        default: where the search begins, and what all commands but the search take; None where
+        default: the first value tried, and the value for all commands but the search; None where
             the config names none.
 
     Raises:
@@ -40,12 +29,12 @@ class Dimension:
     """
 
     path: tuple[str | int, ...]
-    range: Range
+    range: Draw
     whole: bool = False
     default: Any = None
 
     def __post_init__(self) -> None:
-        if self.default is not None and not self.admits(self.default):
+        if self.default is not None and not self.range.contains(self.default):
             allowed = "one of" if self.range.choice is not None else "within"
             raise ConfigError(
                 f"default: got {json.dumps(self.default)}, expected {allowed} "
@@ -54,25 +43,12 @@ class Dimension:
 
     @property
     def key(self) -> str:
-        """The path as a config's user writes it."""
+        """The path as it is written in a config."""
         return ".".join(map(str, self.path))
 
-    def admits(self, value: Any) -> bool:
-        """Whether the range can give this value."""
-        if self.range.choice is not None:
-            return value in self.range.choice
-        low, high = self.range.bounds
-        return isinstance(value, int | float) and low <= value <= high
-
-    def nearest(self, value: float) -> float:
-        """A number brought into the range, and made whole where that is asked for."""
-        low, high = self.range.bounds
-        inside = min(high, max(low, value))
-        return round(inside) if self.whole else inside
-
     @property
-    def values(self) -> float:
-        """How many different values there are."""
+    def size(self) -> float:
+        """Number of different values."""
         if self.range.choice is not None:
             return len(self.range.choice)
         low, high = self.range.bounds
@@ -80,8 +56,7 @@ class Dimension:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the search's hash; the default changes no draw."""
-        kind = next(k for k in ("uniform", "log_uniform", "choice") if getattr(self.range, k))
-        return {kind: list(getattr(self.range, kind)), "whole": self.whole}
+        return {self.range.distribution: list(self.range.extremes), "whole": self.whole}
 
 
 @dataclass(frozen=True)
@@ -92,19 +67,14 @@ class Space:
 
     @property
     def default(self) -> Params:
-        """The values that the config names itself."""
+        """The defaults that the config names."""
         return {d.key: d.default for d in self.dimensions if d.default is not None}
 
     @property
     def size(self) -> float:
-        """How many different points there are."""
-        return prod(d.values for d in self.dimensions)
+        """Number of different points."""
+        return prod(d.size for d in self.dimensions)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the search's hash."""
         return {d.key: d.as_dict() for d in self.dimensions}
-
-
-def tupled(value: Any) -> Any:
-    """Lists as tuples: those of a range can be compared and be keys."""
-    return tuple(map(tupled, value)) if isinstance(value, list) else value

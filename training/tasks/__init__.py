@@ -5,10 +5,12 @@ the group ``dwszoo.tasks`` (docs/extend-task.md).
 """
 
 from training.tasks.adapt import Adapt
-from training.tasks.base import Metric, Output, Targets, Task
+from training.tasks.base import Targets, Task, TaskData
 from training.tasks.classify import Classify
 from training.tasks.contrast import Contrast
 from training.tasks.edit import Edit
+from training.tasks.load import load
+from training.tasks.metrics import Metric, Output
 from training.tasks.predict_accuracy import PredictAccuracy
 from training.tasks.regress import Regress, Values
 from training.tasks.retrieve import Retrieve
@@ -40,5 +42,7 @@ __all__ = [
     "Retrieve",
     "Targets",
     "Task",
+    "TaskData",
     "Values",
+    "load",
 ]

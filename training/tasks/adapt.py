@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,17 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dws import forward
-from training.models import FineTuneNetwork, Network, check_positive
+from training.augmentation import Augmentation
+from training.checks import check_positive
+from training.models import FineTuneNetwork, Network
 from training.models.editors import Unchanged, build_editor
-from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import Classifier, ConfigError, Mlp, Source, TrainingError, ZooReader
+from training.tasks.base import Answers, Columns, Targets, Task, TaskData
+from training.tasks.metrics import Metric, Output
+from zoo_gen import ConfigError, Mlp, Source, TrainingError, ZooReader
 from zoo_gen.make.classifiers import CORRUPTIONS, corrupt
-from zoo_gen.make.classifiers.runs import Images
-from zoo_gen.recipe.recipe import AnyFit
-
-if TYPE_CHECKING:
-    from training.augmentation import Augmentation
-    from training.data import WeightData
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.sources.labelled import LabelledImages
 
 AT_ONCE = 16  # classifiers that are evaluated together
 CLASSES = ("class_a", "class_b")
@@ -80,7 +79,7 @@ class Adapt(Task):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The classes that each classifier tells apart, and its units."""
+        """The two classes of each classifier, and its activation."""
         return (*CLASSES, "activation")
 
     @property
@@ -94,24 +93,26 @@ class Adapt(Task):
         values = np.stack([*(columns[name].astype(np.int64) for name in CLASSES), units], 1)
         return Targets(torch.from_numpy(values))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
-        """Refuse all but MLPs that tell pairs of classes apart."""
+    def check_fit(self, fit: Maker | None) -> None:
+        """Refuse all but MLPs that classify pairs of classes."""
         super().check_fit(fit)
-        if not isinstance(fit, Classifier) or fit.classes != "pairs":
+        architecture = None if fit is None else fit.pair_architecture
+        if architecture is None:
             raise ConfigError(
                 "task: adapt changes classifiers of two classes each; use a zoo of them (zoo.fit: "
                 "{kind: classifier, classes: pairs}), such as adapt-cifar10"
             )
-        if not isinstance(fit.network, Mlp):
+        if not isinstance(architecture, Mlp):
             raise ConfigError("task: adapt changes MLPs; it does not know convolutions")
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Domain:
         """The corrupted images."""
-        self.check_fit(zoo.classifier if source is not None else None)
+        self.check_fit(zoo.maker if source is not None else None)
         assert source is not None
-        assert zoo.classifier is not None
-        images = Images.of(source.load())
-        low, high = zoo.classifier.network.pixels
+        assert zoo.maker is not None
+        assert zoo.maker.pair_architecture is not None
+        images = LabelledImages.of(source.load())
+        low, high = zoo.maker.pair_architecture.pixels
         classes = np.unique(images.label[images.train])
         parts = {"train": images.train, "test": images.test[1::2], "val": images.test[0::2]}
         pixels = {}
@@ -138,18 +139,18 @@ class Adapt(Task):
             out[mine] = corrupt(images[mine], name, self.severity, seed)
         return out
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """Changed weights of the same classifier."""
         return Output("weights", data.space.size)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """A model that begins by changing nothing."""
         if isinstance(network, FineTuneNetwork):
             return FineTune(network, data)
         return build_editor(network, data.space, data.forward_pass)
 
     def batch(
-        self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
+        self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator
     ) -> tuple[Tensor, ...]:
         """Weights ``[m, size]``, targets ``[m, 3]``, and which images ``[m, images_per_step]``."""
         theta, _ = data.augmented(augment, data.theta[rows], rows, source)
@@ -157,7 +158,7 @@ class Adapt(Task):
         drawn = torch.randint(count, (len(rows), self.images_per_step), generator=source)
         return theta, data.target[rows], drawn
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Mean cross-entropy of each changed classifier on its images."""
         theta, target, drawn = batch
         x, y = self.pairs(data, "train", target, drawn)
@@ -165,7 +166,7 @@ class Adapt(Task):
         return cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
 
     def pairs(
-        self, data: WeightData, split: str, target: Tensor, drawn: Tensor
+        self, data: TaskData, split: str, target: Tensor, drawn: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Images of two classes for each of m classifiers.
 
@@ -181,7 +182,7 @@ class Adapt(Task):
         return known[label.cpu(), place.cpu()].to(target.device), side
 
     def answers(
-        self, model: nn.Module, data: WeightData, split: str, rows: Tensor, device: str
+        self, model: nn.Module, data: TaskData, split: str, rows: Tensor, device: str
     ) -> Tensor:
         """Loss and accuracy of each changed classifier on all images of the split ``[m, 2]``."""
         everything = torch.arange(2 * data.context.pixels[split].shape[1], device=device)
@@ -196,17 +197,17 @@ class Adapt(Task):
             found.append(torch.stack([loss, (logits.argmax(2) == y).float().mean(1)], 1))
         return torch.cat(found)
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """Means over classifiers."""
         loss, accuracy = answers[split].double().mean(0).tolist()
         return {"loss": loss, "accuracy": accuracy}
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Accuracy of each changed classifier ``[n]``."""
         return answers[split][:, 1]
 
 
-def answered(data: WeightData, theta: Tensor, x: Tensor, units: Tensor) -> Tensor:
+def answered(data: TaskData, theta: Tensor, x: Tensor, units: Tensor) -> Tensor:
     """Logits ``[m, k, outputs]`` of m classifiers on images ``[m, k, inputs]`` of their own."""
     kinds = units.unique().tolist() or [0]  # a worker may have no classifier of a batch
     if len(kinds) == 1:
@@ -226,7 +227,7 @@ class FineTune(Unchanged):
         data: the classifiers.
     """
 
-    def __init__(self, settings: FineTuneNetwork, data: WeightData) -> None:
+    def __init__(self, settings: FineTuneNetwork, data: TaskData) -> None:
         super().__init__(data.space)
         self.settings = settings
         # of the order of images; drawn here, so that it depends on the seed of the model
@@ -235,7 +236,7 @@ class FineTune(Unchanged):
 
     @torch.enable_grad()
     def tuned(
-        self, task: Adapt, data: WeightData, theta: Tensor, target: Tensor, member: Tensor
+        self, task: Adapt, data: TaskData, theta: Tensor, target: Tensor, member: Tensor
     ) -> Tensor:
         """Weights ``[m, size]`` after the steps of Adam, each classifier on its own.
 

@@ -1,101 +1,32 @@
 """What a learning task is: its columns, targets, loss and metrics, and what its model gives.
 
 A task is a typed part of a config (``task: {kind: regress, columns: [frequency]}``) and a file of
-this folder. The loop, the tracking and the reports know tasks by what stands here and no further.
+this folder. The loop, the tracking and the reports use tasks through this interface alone.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from dws import WeightSpace
+from training.augmentation import Augmentation
+from training.data import WeightData
 from training.models import Network
-from zoo_gen import ConfigError, Source, ZooReader
-from zoo_gen.recipe.recipe import AnyFit, hashed
-
-if TYPE_CHECKING:
-    from training.augmentation import Augmentation
-    from training.data import WeightData
+from training.tasks.metrics import Metric, Output
+from zoo_gen import ConfigError, ForwardPass, Source, ZooReader
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.recipe import SPLITS, hashed
 
 Columns = dict[str, npt.NDArray[Any]]
 Answers = dict[str, Tensor]
 """Split -> what the model answers to its networks, ``[networks, ...]``."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How good a model is.
-
-    Attributes:
-        name: as it is tracked: ``val_NAME``, ``test_NAME``.
-        title: for people.
-        greater: whether more is better.
-        unit: after the number; ``"%"`` shows a share in percent.
-        digits: after the point.
-        best: the value that no model betters, None where there is none.
-    """
-
-    name: str
-    title: str
-    greater: bool
-    unit: str = ""
-    digits: int = 3
-    best: float | None = None
-
-    @property
-    def heading(self) -> str:
-        """Title and unit, for a column or an axis."""
-        return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    def merit(self, value: float) -> float:
-        """What is greater of a better value; NaN is worst."""
-        return -math.inf if math.isnan(value) else value if self.greater else -value
-
-    def scaled(self, value: float) -> float:
-        """In its unit."""
-        return 100 * value if self.unit == "%" else value
-
-    def text(self, values: list[float]) -> str:
-        """Mean and sample standard deviation, without the unit; the mean alone of one value."""
-        shown = [self.scaled(v) for v in values]
-        mean = f"{statistics.mean(shown):.{self.digits}f}"
-        return f"{mean} ± {sample_deviation(shown):.{self.digits}f}" if len(shown) > 1 else mean
-
-
-def sample_deviation(values: list[float]) -> float:
-    """Sample standard deviation: 0 of one value, NaN where one of several is not finite."""
-    if len(values) > 1 and not all(map(math.isfinite, values)):
-        return math.nan
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a trained model gives for each network: ``[m, size]``.
-
-    Attributes:
-        kind: ``"logits"`` of classes, ``"values"`` in the units of their columns, an
-            ``"embedding"``, or changed ``"weights"`` of the same network.
-        size: numbers per network.
-        names: of the values, if they have any: columns, or classes as text, empty for a number that
-            is no class of the zoo.
-    """
-
-    kind: Literal["logits", "values", "embedding", "weights"]
-    size: int
-    names: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "names": list(self.names)}
 
 
 @dataclass(frozen=True)
@@ -112,11 +43,57 @@ class Targets:
     classes: int = 0
 
 
-class Task(ABC):
-    """A learning task on the networks of a zoo. Frozen and small: it travels and is hashed.
+@dataclass(frozen=True, kw_only=True)
+class TaskData(WeightData):
+    """The networks of a zoo with what a task makes of them.
 
     Attributes:
-        kind: the word that a config says.
+        task: what is learned.
+        target: a row per network: classes int64 ``[n]``, numbers ``[n, k]``.
+        classes: one more than the greatest class (not all need occur); 0 for a task without.
+        context: what the task takes beside, such as images; see `Task.context`.
+    """
+
+    task: Task
+    target: Tensor
+    classes: int = 0
+    context: Any = None
+
+    @classmethod
+    def blank(cls, space: WeightSpace, task: Task, classes: int, forward_pass: ForwardPass) -> Self:
+        """Two networks of zeros, in every split: to build a model before there is a zoo."""
+        two = torch.arange(2)
+        return cls(
+            space=space,
+            theta=torch.zeros(2, space.size),
+            member=two,
+            rows=dict.fromkeys(SPLITS, two),
+            forward_pass=forward_pass,
+            task=task,
+            target=task.blank_targets(2),
+            classes=classes,
+        )
+
+    def augmented(
+        self, augment: Augmentation, theta: Tensor, target: Tensor, source: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Networks augmented, and in their canonical form again if they came in one.
+
+        Arguments and results are those of `Augmentation.apply`.
+        """
+        theta, target = augment.apply(
+            self.space, theta, target, self.classes, source, self.forward_pass
+        )
+        if self.form is not None and augment != Augmentation():
+            theta = self.form(theta)
+        return theta, target
+
+
+class Task(ABC):
+    """A learning task on the networks of a zoo. Frozen and small: it is pickled and hashed.
+
+    Attributes:
+        kind: its name in a config.
         references: splits whose answers are needed to score another one, such as the training
             networks of a linear probe.
         refused: augmentations that would make the targets wrong.
@@ -136,7 +113,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
-        """What is told of a model; the first chooses the best epoch and is what to tune for."""
+        """What is reported of a model; the first chooses the best epoch and is what to tune for."""
 
     @property
     def main(self) -> Metric:
@@ -174,7 +151,7 @@ class Task(ABC):
                     f"targets of {self.kind} are those of the very networks"
                 )
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Raise `ConfigError` unless networks that were made so can learn the task.
 
         Args:
@@ -187,7 +164,7 @@ class Task(ABC):
             )
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Any:
-        """What the task takes beside weights and targets; `WeightData.context`.
+        """What the task takes beside weights and targets; `TaskData.context`.
 
         Args:
             zoo: the networks'.
@@ -200,10 +177,10 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """What a model gives."""
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """A fresh model, from weights ``[m, size]`` to its output.
 
         Raises:
@@ -212,7 +189,7 @@ class Task(ABC):
         return network.build(data.space, self.output(data).size, data.forward_pass)
 
     def batch(
-        self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
+        self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator
     ) -> tuple[Tensor, ...]:
         """What the loss takes of a batch, each with a row per network: weights and targets.
 
@@ -226,22 +203,22 @@ class Task(ABC):
         return data.augmented(augment, theta, target, source)
 
     @abstractmethod
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Sum over the networks of a batch, as `batch` gave it, of what is to become small."""
 
     def answers(
-        self, model: nn.Module, data: WeightData, split: str, rows: Tensor, device: str
+        self, model: nn.Module, data: TaskData, split: str, rows: Tensor, device: str
     ) -> Tensor:
-        """What scores are made of, for networks of a split: the model's output ``[m, ...]``."""
+        """What scores are computed from, for rows of a split: the model's output ``[m, ...]``."""
         return cast(Tensor, model(data.theta[rows].to(device)))
 
     @abstractmethod
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """``loss`` and every metric of one split."""
 
     @abstractmethod
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
-        """What a model says of each network of a split, for the record: ``[n]`` or ``[n, k]``."""
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
+        """What a model predicts for each network of a split: ``[n]`` or ``[n, k]``."""
 
 
 def finite(columns: Columns, names: tuple[str, ...]) -> dict[str, int]:

@@ -1,21 +1,19 @@
-"""Which class a network's signal is of, told from the weights."""
+"""Which class a network's signal is of, predicted from the weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
+from training.models import Network
+from training.tasks.base import Answers, Columns, Targets, Task, TaskData
+from training.tasks.metrics import Metric, Output
 from zoo_gen import TrainingError
-
-if TYPE_CHECKING:
-    from training.data import WeightData
-    from training.models import Network
 
 
 @dataclass(frozen=True)
@@ -54,30 +52,30 @@ class Classify(Task):
             )
         return Targets(target, int(target.max()) + 1)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
-        """The network, if those of ``train_on`` are of several classes, as `targets` has told."""
+    def build(self, network: Network, data: TaskData) -> nn.Module:
+        """The network, if those of ``train_on`` are of several classes, as `targets` requires."""
         classes_of("train_on", data.target[data.rows["train"]])
         return super().build(network, data)
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """A logit for each number up to the greatest class; one that is no class has no name."""
         known = set(torch.unique(data.target).tolist())
         names = (str(k) if k in known else "" for k in range(data.classes))
         return Output("logits", data.classes, tuple(names))
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Cross-entropy in nats."""
         theta, target = batch
         return cross_entropy(model(theta), target, reduction="sum")
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """Mean cross-entropy, and the share of networks whose greatest logit is their class's."""
         logits, target = answers[split], data.target[data.rows[split]]
         loss = cross_entropy(logits.double(), target, reduction="mean").item()
         correct = int((logits.argmax(1) == target).sum())
         return {"loss": loss, "accuracy": correct / len(target)}
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Classes, int64 ``[n]``."""
         return answers[split].argmax(1)
 

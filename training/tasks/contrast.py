@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from training.augmentation import Augmentation
-from training.models import Network, check_positive
-from training.tasks.base import Answers, Metric, Output
+from training.checks import check_positive
+from training.models import Network
+from training.tasks.base import Answers, TaskData
+from training.tasks.metrics import Metric, Output
 from training.tasks.regress import Values, check_columns, error_metrics, errors
 from zoo_gen import ConfigError
-
-if TYPE_CHECKING:
-    from training.data import WeightData
 
 
 @dataclass(frozen=True)
@@ -66,29 +65,29 @@ class Contrast(Values):
 
     refused: ClassVar[tuple[str, ...]] = ("mixup",)
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """The network alone: an embedding has no unit."""
         check_views(self.views, data)
         self.check_spread("train_on", data.target[data.rows["train"]])
         return network.build(data.space, self.embedding, data.forward_pass)
 
     def batch(
-        self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
+        self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator
     ) -> tuple[Tensor, ...]:
         """Two views of each network, ``[m, size]`` each."""
         return two_views(data, rows, (self.views, augment), source)
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """The normalised temperature-scaled cross-entropy of Chen et al. 2020 (SimCLR)."""
         one, two = batch
         z = normalize(model(torch.cat([one, two])), dim=1)
         return pair_loss(z, self.temperature)
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """The probe's loss and errors."""
         target = data.target[data.rows[split]].double()
         known = data.target[data.rows["train"]].double()
@@ -96,12 +95,12 @@ class Contrast(Values):
         loss = self.squared(data, answer, target).mean().item()
         return {"loss": loss, **errors(answer, target)}
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Embeddings ``[n, embedding]``."""
         return answers[split]
 
 
-def check_views(views: Augmentation, data: WeightData | None = None) -> None:
+def check_views(views: Augmentation, data: TaskData | None = None) -> None:
     """Raise `ConfigError` where these give no views of a network, or these networks admit none."""
     if views.mixup:
         raise ConfigError("views.mixup: a mixture is no view of one network; leave it out")
@@ -113,7 +112,7 @@ def check_views(views: Augmentation, data: WeightData | None = None) -> None:
 
 
 def two_views(
-    data: WeightData, rows: Tensor, drawn: tuple[Augmentation, ...], source: torch.Generator
+    data: TaskData, rows: Tensor, drawn: tuple[Augmentation, ...], source: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Each network twice, each time augmented afresh by all of these in turn."""
     views = []

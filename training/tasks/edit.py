@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from training.models import Network, check_positive
+from training.checks import check_positive
+from training.models import Network
 from training.models.editors import build_editor
-from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
-from zoo_gen import ConfigError, Fit, Source, ZooReader
-from zoo_gen.recipe.recipe import AnyFit
-
-if TYPE_CHECKING:
-    from training.data import WeightData
+from training.tasks.base import Answers, Columns, Targets, Task, TaskData
+from training.tasks.metrics import Metric, Output
+from zoo_gen import ConfigError, Source, ZooReader
+from zoo_gen.recipe.maker import Maker
 
 AT_ONCE = 64  # networks drawn together
 
@@ -81,21 +80,20 @@ class Edit(Task):
         """Index of each network's image in the source, int64 ``[n]``."""
         return Targets(torch.from_numpy(columns["signal"].astype(np.int64)))
 
-    def check_fit(self, fit: AnyFit | None) -> None:
+    def check_fit(self, fit: Maker | None) -> None:
         """Refuse all but networks that draw pictures."""
         super().check_fit(fit)
-        if not isinstance(fit, Fit) or fit.widths[0] != 2:
+        if fit is None or fit.coordinates != 2:
             raise ConfigError(
                 "task: edit changes what networks draw, but these are "
-                f"{'no networks of images' if isinstance(fit, Fit) else 'classifiers'}; use a zoo "
-                "of images, such as mnist"
+                f"{'unknown' if fit is None else fit.members_are}; use a zoo of images, such as "
+                "mnist"
             )
 
     def context(self, zoo: ZooReader, columns: Columns, source: Source | None) -> Drawn:
         """The images of the source."""
-        self.check_fit(zoo.fit if source is not None else None)
+        self.check_fit(zoo.maker if source is not None else None)
         assert source is not None
-        assert zoo.fit is not None
         signals = source.load()
         if signals.shape is None:
             raise ConfigError(f"task: edit changes images; the source {source.kind} gives none")
@@ -103,25 +101,25 @@ class Edit(Task):
         points = torch.from_numpy(zoo.forward_pass.inputs(signals.coordinates))
         return Drawn(images, points.unsqueeze(0))
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """Changed weights of the same network."""
         return Output("weights", data.space.size)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """A model that begins by changing nothing."""
         return build_editor(network, data.space, data.forward_pass)
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Mean squared error over the pixels of each network's image."""
         theta, signal = batch
         return self.errors(data, model(theta), signal).sum()
 
-    def errors(self, data: WeightData, theta: Tensor, signal: Tensor) -> Tensor:
+    def errors(self, data: TaskData, theta: Tensor, signal: Tensor) -> Tensor:
         """Mean squared error of each network's drawing ``[m]``."""
         wanted = self.edited(self.images(data, signal)).to(theta)
         return (self.drawn(data, theta) - wanted).square().flatten(1).mean(1)
 
-    def images(self, data: WeightData, signal: Tensor) -> Tensor:
+    def images(self, data: TaskData, signal: Tensor) -> Tensor:
         """True images, float32 ``[m, height, width, colours]`` in [0, 1]."""
         known: Tensor = data.context.images
         images: Tensor = known[signal.to(known.device)]
@@ -129,7 +127,7 @@ class Edit(Task):
             return torch.div(images, 255)
         return images
 
-    def drawn(self, data: WeightData, theta: Tensor) -> Tensor:
+    def drawn(self, data: TaskData, theta: Tensor) -> Tensor:
         """What networks draw: ``[m, height, width, colours]``."""
         drawn: Drawn = data.context
         points = drawn.points.to(theta)
@@ -147,22 +145,22 @@ class Edit(Task):
         return sign * max_pool2d(planes, self.size, 1, self.size // 2).movedim(1, -1)
 
     def answers(
-        self, model: nn.Module, data: WeightData, split: str, rows: Tensor, device: str
+        self, model: nn.Module, data: TaskData, split: str, rows: Tensor, device: str
     ) -> Tensor:
         """Error of each changed network's drawing ``[m]``."""
         changed = cast(Tensor, model(data.theta[rows].to(device)))
         return self.errors(data, changed, data.target[rows].to(device))
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """The mean error, as loss and as metric."""
         mean = answers[split].double().mean().item()
         return {"loss": mean, "mse": mean}
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Error of each network's drawing ``[n]``."""
         return answers[split]
 
-    def shown(self, data: WeightData, model: nn.Module, rows: Tensor) -> dict[str, Any]:
+    def shown(self, data: TaskData, model: nn.Module, rows: Tensor) -> dict[str, Any]:
         """Pictures of some networks: what is drawn, what is wanted, what the changed one draws."""
         theta, signal = data.theta[rows], data.target[rows]
         with torch.no_grad():

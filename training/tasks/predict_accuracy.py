@@ -1,19 +1,17 @@
-"""How well a classifier does on images that it never saw, told from its weights alone."""
+"""How well a classifier does on images that it never saw, predicted from its weights alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from training.tasks.base import Answers, Columns, Metric, Targets
+from training.tasks.base import Answers, Columns, Targets, TaskData
+from training.tasks.metrics import Metric
 from training.tasks.regress import Values
 from zoo_gen import TrainingError
-
-if TYPE_CHECKING:
-    from training.data import WeightData
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class PredictAccuracy(Values):
                 )
         return found
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """As of any values, and Kendall's tau (b: equal accuracies are no order)."""
         from scipy.stats import kendalltau
 

@@ -1,20 +1,18 @@
-"""Numbers that are known of networks, told from the weights: a sine's frequency, for example."""
+"""Numbers that are known of networks, predicted from the weights: a sine's frequency, say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training.models import Network
-from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task, finite
+from training.tasks.base import Answers, Columns, Targets, Task, TaskData, finite
+from training.tasks.metrics import Metric, Output
 from zoo_gen import ConfigError, TrainingError
-
-if TYPE_CHECKING:
-    from training.data import WeightData
 
 
 class Values(Task):
@@ -26,15 +24,15 @@ class Values(Task):
 
     def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
         """Float32 ``[n, columns]``."""
-        with np.errstate(over="ignore"):  # what single precision cannot hold is told below
+        with np.errstate(over="ignore"):  # what single precision cannot hold is refused below
             columns = {
                 name: x.astype(np.float32) if (x := columns[name]).dtype.kind in "iuf" else x
                 for name in self.needs
             }
         if bad := finite(columns, self.needs):
-            told = ", ".join(f"{name!r} for {n}" for name, n in bad.items())
+            lacking = ", ".join(f"{name!r} for {n}" for name, n in bad.items())
             raise TrainingError(
-                f"{where}: a number is missing, not finite or above 3e38 in column {told} of "
+                f"{where}: a number is missing, not finite or above 3e38 in column {lacking} of "
                 f"{len(columns[self.needs[0]])} networks; every network needs one"
             )
         values = np.stack([columns[name] for name in self.needs], 1)
@@ -45,7 +43,7 @@ class Values(Task):
     def check_spread(self, where: str, target: Tensor) -> None:
         """Raise `TrainingError` unless each column of training targets has several values.
 
-        The standard deviation does not tell: by rounding, that of a constant is seldom 0.
+        Not by the standard deviation: by rounding, that of a constant is seldom 0.
         """
         same = (target == target[0]).all(0).tolist()
         if constant := [name for name, one in zip(self.needs, same, strict=True) if one]:
@@ -58,34 +56,34 @@ class Values(Task):
         """``[networks, columns]``, all different, so that a model can be built."""
         return torch.arange(float(networks)).unsqueeze(1).expand(-1, len(self.needs))
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """A value for each column."""
         return Output("values", len(self.needs), self.needs)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """The network, its answers scaled to the columns."""
         target = data.target[data.rows["train"]]
-        self.check_spread("train_on", target)  # of the whole split `targets` has told
+        self.check_spread("train_on", target)  # `targets` checked the whole split
         net = network.build(data.space, len(self.needs), data.forward_pass)
         return InUnits(net, target.double().mean(0).float(), deviation(target).float())
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Squared error in training deviations, the mean over columns."""
         theta, target = batch
         return self.squared(data, model(theta), target).sum()
 
-    def squared(self, data: WeightData, answer: Tensor, target: Tensor) -> Tensor:
+    def squared(self, data: TaskData, answer: Tensor, target: Tensor) -> Tensor:
         """Squared error of each network in training deviations, the mean over columns ``[m]``."""
         std = deviation(data.target[data.rows["train"]]).to(answer)
         return ((answer - target) / std).square().mean(1)
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """The loss, R² and the mean squared error in the columns' units, means over columns."""
         answer, target = answers[split].double(), data.target[data.rows[split]].double()
         loss = self.squared(data, answer, target).mean().item()
         return {"loss": loss, **errors(answer, target)}
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Values ``[n, columns]`` in their units."""
         return answers[split]
 
@@ -148,7 +146,7 @@ def deviation(target: Tensor) -> Tensor:
 
 
 def error_metrics(digits: int) -> tuple[Metric, ...]:
-    """What `errors` gives, as metrics that are told with so many digits."""
+    """What `errors` gives, as metrics that are shown with so many digits."""
     return (
         Metric("mse", "MSE", greater=False, digits=digits, best=0.0),
         Metric("r2", "R²", greater=True, digits=digits, best=1.0),

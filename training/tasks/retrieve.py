@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from training.augmentation import Augmentation
-from training.models import Network, check_positive
-from training.tasks.base import Answers, Columns, Metric, Output, Targets, Task
+from training.checks import check_positive
+from training.models import Network
+from training.tasks.base import Answers, Columns, Targets, Task, TaskData
 from training.tasks.classify import Classify, classes_of
 from training.tasks.contrast import check_views, two_views
-
-if TYPE_CHECKING:
-    from training.data import WeightData
+from training.tasks.metrics import Metric, Output
 
 NEIGHBOURS = 10
 COMPARED = 2048  # networks with each other, for the loss of a split
@@ -67,29 +66,29 @@ class Retrieve(Task):
         """Classes, int64 ``[n]``."""
         return Classify(column=self.column).targets(where, columns, rows)
 
-    def output(self, data: WeightData) -> Output:
+    def output(self, data: TaskData) -> Output:
         """An embedding."""
         return Output("embedding", self.embedding)
 
-    def build(self, network: Network, data: WeightData) -> nn.Module:
+    def build(self, network: Network, data: TaskData) -> nn.Module:
         """The network alone: an embedding has no unit."""
         check_views(self.views, data)
         classes_of("train_on", data.target[data.rows["train"]])
         return super().build(network, data)
 
     def batch(
-        self, data: WeightData, rows: Tensor, augment: Augmentation, source: torch.Generator
+        self, data: TaskData, rows: Tensor, augment: Augmentation, source: torch.Generator
     ) -> tuple[Tensor, ...]:
         """Two views of each network ``[m, size]``, and classes ``[m]``."""
         return (*two_views(data, rows, (self.views, augment), source), data.target[rows])
 
-    def loss(self, model: nn.Module, data: WeightData, *batch: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
         """Mean cross-entropy by which each view finds those of its class among all others."""
         one, two, label = batch
         z = normalize(model(torch.cat([one, two])), dim=1)
         return class_loss(z, label.repeat(2), self.temperature) * len(label)
 
-    def scores(self, data: WeightData, answers: Answers, split: str) -> dict[str, float]:
+    def scores(self, data: TaskData, answers: Answers, split: str) -> dict[str, float]:
         """The loss among the first of the split, and how many neighbours are of the right class."""
         label = data.target[data.rows[split]]
         found = data.target[data.rows["train"]][neighbours(answers, split)]
@@ -101,7 +100,7 @@ class Retrieve(Task):
             "top10": right.mean().item(),
         }
 
-    def predictions(self, data: WeightData, answers: Answers, split: str) -> Tensor:
+    def predictions(self, data: TaskData, answers: Answers, split: str) -> Tensor:
         """Members of the zoo nearest to each network, the nearest first: int64 ``[n, 10]``."""
         return data.member[data.rows["train"]][neighbours(answers, split)]
 

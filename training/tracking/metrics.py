@@ -10,7 +10,7 @@ from typing import Any
 
 from training.tracking.store import client_of, told
 from zoo_gen import TrackingError
-from zoo_gen.retry import LOG
+from zoo_gen.log import LOG
 
 WRITE_SECONDS = 2.0  # between two writes: what a page of MLflow lags behind
 RETRY_SECONDS = 5.0  # after a write that failed

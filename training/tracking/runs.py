@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from training.results import Job, Result, flat
+from training.jobs import TrainingJob
+from training.results import Result, flat
 from training.tracking.metrics import MetricWriter
 from training.tracking.models import TrackedModel, log_model
 from training.tracking.store import alone, client_of, fluent, shown, told, waited
@@ -105,7 +106,7 @@ class Tracking:
                 for parent in list(parents)[:most]
             ]
 
-    def child(self, job: Job, zoo: dict[str, Any]) -> ChildRun:
+    def child(self, job: TrainingJob, zoo: dict[str, Any]) -> ChildRun:
         """The run of one job, found or made, set running.
 
         Args:
@@ -114,7 +115,7 @@ class Tracking:
         run = waited(self.uri, lambda: self.find(job.hash8)) or self._begin(job, zoo)
         return waited(self.uri, lambda: self._resumed(run))
 
-    def _begin(self, job: Job, zoo: dict[str, Any]) -> str:
+    def _begin(self, job: TrainingJob, zoo: dict[str, Any]) -> str:
         """The run of a job that has none, described.
 
         Each step may be asked twice: the answer may be lost, or this process. A run that was begun
@@ -195,7 +196,7 @@ class Tracking:
             some = entries[start : start + PARAMS_PER_CALL]
             client_of(self.uri).log_batch(run, params=some)
 
-    def _dataset(self, run: str, job: Job, zoo: dict[str, Any]) -> None:
+    def _dataset(self, run: str, job: TrainingJob, zoo: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(

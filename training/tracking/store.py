@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_gen import DwszooError, Store, TrackingError
-from zoo_gen.retry import PATIENCE_SECONDS, Result, patiently
+from zoo_gen.retry import RETRY_SECONDS, Result, retry
 
 AWAY = ("failed with timeout", "Max retries exceeded", "database is locked")
 # two who write one row at once, or one who asks again before the first answer: by then it is there
@@ -120,7 +120,7 @@ def waited(uri: str, action: Callable[[], Result]) -> Result:
         with told(uri):
             return action()
 
-    return patiently(once, _away, PATIENCE_SECONDS)
+    return retry(once, _away, RETRY_SECONDS)
 
 
 def _away(error: DwszooError) -> bool:

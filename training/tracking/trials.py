@@ -12,14 +12,14 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from training.search.ledger import Trial
 from training.search.settings import Objective
+from training.search.trials import Trial
 from training.tracking.metrics import METRICS_PER_CALL
 from training.tracking.runs import BEGUN, PARENT, Tracking
 from training.tracking.store import client_of, told, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
-from zoo_gen.retry import LOG
+from zoo_gen.log import LOG
 
 TRIAL, STATUS, REASON = "trial", "status", "reason"
 REASON_LENGTH = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,12 @@ import torch
 from torch import Tensor
 
 from zoo_gen.errors import ConfigError, StorageError, ZooError
+from zoo_gen.exchange.writing import Progress, batches, check_empty, claim, whole
 from zoo_gen.recipe.recipe import SPLITS
-from zoo_gen.zoo.zoo import Rows, ZooReader
+from zoo_gen.zoo.zoo import ZooReader
 
 KINDS = ("pth", "safetensors", "hdf5")
-MARKER = "dwszoo-export.json"
-BATCH = 1024
 DTYPES = {"f4": "F32", "f8": "F64", "i4": "I32", "i8": "I64"}
-
-Progress = Callable[[int], None]
 
 
 def export_zoo(
@@ -57,7 +54,8 @@ def export_zoo(
     progress(0)
     try:
         if kind == "pth":
-            _claim(zoo, dst)
+            about = {"zoo": zoo.hash8, "format": "pth", "network": zoo.forward_pass.to_dict()}
+            claim(dst, about)
             _write_files(zoo, dst, progress)
         elif kind == "safetensors":
             if dst.exists():
@@ -71,35 +69,19 @@ def export_zoo(
     return dst
 
 
-def _claim(zoo: ZooReader, dst: Path) -> None:
-    """Make the folder this export's own, or find that it is."""
-    marker = dst / MARKER
-    about = {"zoo": zoo.hash8, "format": "pth", "network": _network(zoo)}
-    if marker.is_file() and json.loads(marker.read_text()) == about:
-        return
-    _check_empty(dst)
-    _whole(marker, lambda path: path.write_text(json.dumps(about, indent=2)))
-
-
-def _check_empty(dst: Path) -> None:
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise StorageError(f"{dst} exists and is not empty; choose another folder")
-    dst.mkdir(parents=True, exist_ok=True)
-
-
 def _write_files(zoo: ZooReader, dst: Path, progress: Progress) -> None:
     shapes = torch_shapes(zoo)
     names = [f"net{member:07d}.pth" for member in range(len(zoo))]
     there = set(os.listdir(dst))
-    for start, rows in _parts(zoo, progress):
+    for start, rows in batches(zoo, progress):
         tensors = _tensors(zoo, rows.theta, shapes)
         for i in range(len(rows)):
             if names[start + i] not in there:
                 state = {name: x[i].clone() for name, x in tensors.items()}
-                _whole(dst / names[start + i], lambda path, s=state: torch.save(s, path))  # type: ignore[misc]
+                whole(dst / names[start + i], lambda path, s=state: torch.save(s, path))  # type: ignore[misc]
     frame = zoo.frame().drop(columns="member")
     frame.insert(0, "file", names)
-    _whole(dst / "labels.csv", lambda path: frame.to_csv(path, index=False))
+    whole(dst / "labels.csv", lambda path: frame.to_csv(path, index=False))
 
 
 def _write_stacked(zoo: ZooReader, dst: Path, progress: Progress) -> None:
@@ -109,7 +91,9 @@ def _write_stacked(zoo: ZooReader, dst: Path, progress: Progress) -> None:
     kinds = dict.fromkeys(shapes, np.dtype("f4")) | {n: x.dtype for n, x in columns.items()}
     shapes |= {name: x.shape for name, x in columns.items()}
     header: dict[str, Any] = {
-        "__metadata__": {"dwszoo": json.dumps({"zoo": zoo.hash8, "network": _network(zoo)})}
+        "__metadata__": {
+            "dwszoo": json.dumps({"zoo": zoo.hash8, "network": zoo.forward_pass.to_dict()})
+        }
     }
     at = 0
     # wide types first, as the format's own writer does, so that every tensor is aligned
@@ -136,13 +120,13 @@ def _write_stacked(zoo: ZooReader, dst: Path, progress: Progress) -> None:
         }
         for name, values in columns.items():
             maps[name][:] = values
-        for start, rows in _parts(zoo, progress):
+        for start, rows in batches(zoo, progress):
             for name, x in _tensors(zoo, rows.theta, torch_shapes(zoo)).items():
                 maps[name][start : start + len(rows)] = x.numpy()
         for view in maps.values():
             view.flush()
 
-    _whole(dst, write)
+    whole(dst, write)
 
 
 def _write_arena(zoo: ZooReader, dst: Path, progress: Progress) -> None:
@@ -154,14 +138,17 @@ def _write_arena(zoo: ZooReader, dst: Path, progress: Progress) -> None:
         raise ZooError(
             f"{zoo.url}: HDF5 of the arena holds MLPs; use pth or safetensors"
         ) from error
-    _check_empty(dst)
+    check_empty(dst)
     labels = zoo.columns().get("label")
     whole = labels is not None and labels.dtype.kind == "i"
     order = [n for k in range(1, len(widths)) for n in (f"b{k}", f"W{k}") if n in zoo.space.shapes]
-    config = tuple((_flax_name(n, len(widths) - 1), zoo.space.shapes[n][::-1]) for n in order)
+    siren = zoo.forward_pass.activation == "sine"
+    config = tuple(
+        (_flax_name(n, len(widths) - 1, siren), zoo.space.shapes[n][::-1]) for n in order
+    )
 
     def parts() -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]]:
-        for _, rows in _parts(zoo, progress):
+        for _, rows in batches(zoo, progress):
             tensors = zoo.space.split(rows.theta)
             turned = [
                 tensors[n].squeeze(-1).mT if n[0] == "W" else tensors[n][..., 0] for n in order
@@ -173,7 +160,8 @@ def _write_arena(zoo: ZooReader, dst: Path, progress: Progress) -> None:
 
     # of a zoo that others may have made: no part of it may lead out of the folder
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", str(zoo.description["recipe"]["name"]))
-    hdf5.write(dst / f"{name}_0-{len(zoo) - 1}.hdf5", config, len(zoo), parts())
+    about = {"zoo": zoo.hash8, "network": zoo.forward_pass.to_dict()}
+    hdf5.write(dst / f"{name}_0-{len(zoo) - 1}.hdf5", config, len(zoo), parts(), about)
 
 
 def torch_shapes(zoo: ZooReader) -> dict[str, tuple[int, ...]]:
@@ -203,14 +191,6 @@ def _tensors(
     }
 
 
-def _parts(zoo: ZooReader, progress: Progress) -> Iterator[tuple[int, Rows]]:
-    start = 0
-    for rows in zoo.batches(BATCH):
-        yield start, rows
-        start += len(rows)
-        progress(start)
-
-
 def _numbers(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """Columns that safetensors can hold; the split and status as numbers."""
     coded = {
@@ -225,22 +205,10 @@ def _unknown(values: npt.NDArray[Any]) -> bool:
     return values.dtype.kind == "f" and bool(np.isnan(values).all())
 
 
-def _network(zoo: ZooReader) -> dict[str, Any] | None:
-    return zoo.forward_pass.to_dict()
-
-
-def _flax_name(name: str, layers: int) -> str:
+def _flax_name(name: str, layers: int, siren: bool) -> str:
+    """As the arena's SIREN has it, or its plain MLP."""
     layer = int(name[1:])
-    prefix = "output_linear" if layer == layers else f"kernel_net_{layer - 1}.linear"
+    prefix = f"Dense_{layer - 1}"
+    if siren:
+        prefix = "output_linear" if layer == layers else f"kernel_net_{layer - 1}.linear"
     return f"{prefix}.{'kernel' if name[0] == 'W' else 'bias'}"
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Make a file appear when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
 
+KEY = "dwszoo"  # attribute of a file
 Config = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -31,11 +32,13 @@ class ArenaFile:
         rows: its networks.
         config: name and shape of each parameter, in order.
         labels: int64 ``[rows]``, None if it has none.
+        about: what `dwszoo export` wrote of the zoo, None in files of others.
     """
 
     rows: int
     config: Config
     labels: npt.NDArray[np.int64] | None
+    about: dict[str, Any] | None = None
 
 
 def describe(path: Path) -> ArenaFile:
@@ -63,9 +66,9 @@ def describe(path: Path) -> ArenaFile:
                 raise SourceError(
                     f"{path}: labels is {list(labels.shape)}, params has {len(params)}"
                 )
-            return ArenaFile(
-                len(params), config, None if labels is None else labels.astype(np.int64)
-            )
+            known = None if labels is None else labels.astype(np.int64)
+            about = json.loads(file.attrs[KEY]) if KEY in file.attrs else None
+            return ArenaFile(len(params), config, known, about)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise SourceError(f"{path}: it is no HDF5 file of the arena layout ({error})") from error
 
@@ -90,6 +93,7 @@ def write(
     config: Config,
     rows: int,
     parts: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]],
+    about: dict[str, Any],
 ) -> None:
     """Write a file of this layout, part by part; it appears under its name when it is whole.
 
@@ -98,12 +102,14 @@ def write(
         config: name and shape of each parameter, in order.
         rows: networks in all.
         parts: ``params`` and ``labels`` of some rows after another; labels in all parts or none.
+        about: of the zoo, kept as JSON in an attribute of the file.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     size = sum(int(np.prod(shape)) for _, shape in config)
     text = json.dumps([[name, list(shape)] for name, shape in config])
     try:
         with h5py.File(temporary, "w") as file:
+            file.attrs[KEY] = json.dumps(about)
             params = file.create_dataset("params", (rows, size), np.float32)
             file.create_dataset("param_config", data=[text.encode()])
             done = 0

@@ -1,4 +1,4 @@
-"""Whether a zoo is what it says: one pass over its shards, each of which may be missing or bad.
+"""Statistics and faults of a zoo: one pass over its shards, each of which may be missing or bad.
 
 Memory holds two shards, 16 bytes a network (hashes of its weights and of its seed) and samples of
 fixed size, whatever the zoo's size.
@@ -20,7 +20,7 @@ from torch import Tensor
 from zoo_gen.errors import ZooError
 from zoo_gen.health.shard_check import BadShard, Measured, each_shard, rows_per_shard, strays
 from zoo_gen.health.streaming import Ends, Moments, Thinned, Words
-from zoo_gen.make.generate import shard_name
+from zoo_gen.zoo.layout import shard_name
 from zoo_gen.zoo.shards import Columns
 from zoo_gen.zoo.zoo import Rows, ZooReader
 
@@ -130,7 +130,7 @@ class Health:
 
 
 def examine(zoo: ZooReader, progress: Callable[[int], None] = lambda done: None) -> Health:
-    """Read every byte of a zoo once; shards that are missing or bad are told, not raised.
+    """Read every byte of a zoo once; missing and bad shards are reported, not raised.
 
     Args:
         zoo: complete or not.

@@ -1,4 +1,4 @@
-"""Every shard of a zoo, read and verified one at a time; what is bad is told, not raised."""
+"""Every shard of a zoo, read and verified one at a time; bad ones are reported, not raised."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_gen.errors import CorruptShard, StorageError
-from zoo_gen.make.generate import shard_name
+from zoo_gen.zoo.layout import shard_name
 from zoo_gen.zoo.store import Store
 from zoo_gen.zoo.zoo import Rows, ZooReader
 

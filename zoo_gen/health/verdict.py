@@ -46,7 +46,7 @@ def findings(health: Health) -> list[Finding]:
     return [*shards, *_networks(health), *_weights(health)]
 
 
-def mend(zoo: ZooReader) -> str:
+def remake_command(zoo: ZooReader) -> str:
     """The command that makes a zoo's missing shards again, for a person."""
     recipe = zoo.description["recipe"]
     source = recipe["source"]
@@ -60,17 +60,17 @@ def mend(zoo: ZooReader) -> str:
 
 
 def shard_findings(zoo: ZooReader, bad: list[BadShard], strays: list[str]) -> Iterator[Finding]:
-    """Those of the shards alone; each bad one is named, with what mends it."""
+    """Those of the shards alone; each bad one is named, with its remedy."""
     missing = [shard.name for shard in bad if shard.kind == "missing"]
     if missing:
         yield Finding(
             f"shards missing: {len(missing)} of {zoo.description['shards']} ({', '.join(missing)})",
-            mend(zoo),
+            remake_command(zoo),
             severe=True,
         )
     for shard in bad:
         if shard.kind != "missing":
-            yield Finding(*_mended(zoo, shard), severe=True)
+            yield Finding(*_bad_shard(zoo, shard), severe=True)
     if strays:
         yield Finding(
             f"files among the shards that are none of this zoo's: {', '.join(strays)}",
@@ -78,11 +78,11 @@ def shard_findings(zoo: ZooReader, bad: list[BadShard], strays: list[str]) -> It
         )
 
 
-def _mended(zoo: ZooReader, shard: BadShard) -> tuple[str, str]:
+def _bad_shard(zoo: ZooReader, shard: BadShard) -> tuple[str, str]:
     what = shard.reason if shard.name in shard.reason else f"{shard.name}: {shard.reason}"
     if shard.kind == "unreadable":
         return what, "check the disk or the connection, then inspect again"
-    return what, f"`dwszoo inspect {zoo.url} --mend` sets it aside, then {mend(zoo)}"
+    return what, f"`dwszoo inspect {zoo.url} --mend` moves it aside, then {remake_command(zoo)}"
 
 
 def _networks(health: Health) -> Iterator[Finding]:

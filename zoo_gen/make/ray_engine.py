@@ -17,17 +17,16 @@ from typing import Any
 import ray
 
 from zoo_gen.errors import DwszooError, EngineError
-from zoo_gen.log_once import was_told
+from zoo_gen.log import LOG, was_logged
 from zoo_gen.make.fit.choice import wants_gpu
-from zoo_gen.make.generate import Job, Progress, ShardDone, fit_shard
-from zoo_gen.recipe.fit import Fit
-from zoo_gen.retry import LOG
+from zoo_gen.make.generate import ShardDone, fit_shard
+from zoo_gen.make.job import Progress, ShardJob
 
 POLL_SECONDS = 0.3
 RETRIES = 3
 IN_FLIGHT = 64
 IN_FLIGHT_PER_CPU = 2
-KNOCK_SECONDS = 5
+PROBE_SECONDS = 5
 WORKER_PROCESSES = 16
 GPU_SHARE = 0.25  # one task writes and reads while another computes
 
@@ -47,7 +46,7 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
     Raises:
         EngineError: Ray cannot be started or reached.
     """
-    if ray.is_initialized():  # somebody's session, a notebook's or a test's: used, not ended
+    if ray.is_initialized():  # a session of a notebook or a test: used, not ended
         yield int(ray.cluster_resources().get("CPU", 1))
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -59,7 +58,7 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         options |= {"_system_config": {"worker_maximum_startup_concurrency": WORKER_PROCESSES}}
     try:
         if address is not None:
-            _knock(address)
+            _check_listening(address)
         ray.init(address=address or "local", **options)
     except Exception as error:  # whatever Ray raises, down to a bare Exception on a busy machine
         where = f"the Ray cluster at {address}" if address else "a local Ray"
@@ -74,11 +73,11 @@ def cluster(address: str | None = None, workers: int | None = None) -> Iterator[
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Raise `OSError` if nobody listens at ``[ray://]host:port``: Ray would wait for minutes."""
     host, colon, port = address.rsplit("//", 1)[-1].rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
 
 
 class RayEngine:
@@ -91,7 +90,7 @@ class RayEngine:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def fit(self, job: Job, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
+    def fit(self, job: ShardJob, missing: list[int], progress: Progress) -> Iterable[ShardDone]:
         """Fit and publish these shards, yielding them as they are done.
 
         Raises:
@@ -101,7 +100,7 @@ class RayEngine:
         shared = ray.put(job)
         waiting = iter(missing)
         running: dict[Any, int] = {}
-        done, told = 0, set[Any]()
+        done, logged = 0, set[Any]()
         try:
             while True:
                 # asked anew: tasks that wait make an autoscaling cluster grow, from no CPU at all
@@ -119,10 +118,10 @@ class RayEngine:
                     meter.forget.remote(("fitted", result.shard))
                     yield result
                 known = _known(meter)
-                repeat(known, told)
+                repeat(known, logged)
                 progress(done + sum(known.get(("fitted", shard), 0) for shard in running.values()))
         except Exception:
-            # what waits is of no more use; what runs may publish its shard. (After Ctrl-C the
+            # waiting tasks are cancelled; running ones may publish their shard. (After Ctrl-C the
             # session ends, and with it its tasks: to cancel them as well crashed Ray's core.)
             for ref in running:
                 ray.cancel(ref)
@@ -132,39 +131,39 @@ class RayEngine:
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
-def _fit_shard(job: Job, shard: int, meter: Any) -> ShardDone:
+def _fit_shard(job: ShardJob, shard: int, meter: Any) -> ShardDone:
     with forwarded(meter):
         return fit_shard(job, shard, lambda n: meter.tell.remote(("fitted", shard), n))
 
 
-def _gpu_share(job: Job) -> float:
+def _gpu_share(job: ShardJob) -> float:
     """What of a GPU a task asks for: a part, where there is one and the zoo is worth it."""
     zoo, points = job.recipe.zoo, len(job.signals.coordinates)
-    if not isinstance(zoo.fit, Fit) or not ray.cluster_resources().get("GPU"):
-        return 0.0
-    return GPU_SHARE if wants_gpu(job.fitting, zoo.fit, job.recipe.members, points) else 0.0
+    operations = zoo.fit.gpu_operations(job.recipe.members, points)
+    there = ray.cluster_resources().get("GPU")
+    return GPU_SHARE if there and wants_gpu(job.fitting, operations) else 0.0
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Meter:
-    """What workers tell of their progress while they work: the last value under each key."""
+    """Progress and warnings of workers while they work: the last value under each key."""
 
     def __init__(self) -> None:
-        self.told: dict[Any, Any] = {}
+        self.values: dict[Any, Any] = {}
 
     def tell(self, key: Any, value: Any) -> None:
-        self.told[key] = value
+        self.values[key] = value
 
     def forget(self, key: Any) -> None:
-        self.told.pop(key, None)
+        self.values.pop(key, None)
 
     def read(self) -> dict[Any, Any]:
-        return self.told
+        return self.values
 
 
 @contextmanager
 def forwarded(meter: Any) -> Iterator[None]:
-    """What a worker logs for the person goes to the driver, by the meter."""
+    """Forward a worker's warnings to the driver, by the meter."""
     handler = _Forward()
     handler.meter = meter
     LOG.addHandler(handler)
@@ -178,21 +177,23 @@ class _Forward(logging.Handler):
     meter: Any
 
     def emit(self, record: logging.LogRecord) -> None:
-        # under its own text: what every worker has to say is told once
+        # under its own text: what every worker logs is logged once
         self.meter.tell.remote(("said", record.getMessage()), record.getMessage())
 
 
-def repeat(known: dict[Any, Any], told: set[Any]) -> None:
-    """Log in the driver what workers have said and was not told yet."""
-    new = [key for key in known if isinstance(key, tuple) and key[0] == "said" and key not in told]
+def repeat(known: dict[Any, Any], logged: set[Any]) -> None:
+    """Log in the driver what workers have logged, each line once."""
+    new = [
+        key for key in known if isinstance(key, tuple) and key[0] == "said" and key not in logged
+    ]
     for key in new:
-        if not was_told(known[key]):  # by the driver, of what it does itself
+        if not was_logged(known[key]):  # by the driver, of what it does itself
             LOG.warning(known[key])
-    told.update(new)
+    logged.update(new)
 
 
 def _known(meter: Any) -> dict[Any, Any]:
-    """What the meter knows; it is a courtesy and never worth a failure."""
+    """What the meter holds; progress is never worth a failure."""
     try:
         known: dict[Any, Any] = ray.get(meter.read.remote(), timeout=5)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):

@@ -1,110 +1,32 @@
-"""How a zoo of classifiers is made: what a config says, checked."""
+"""How a zoo of classifiers is made: the settings, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import isfinite, prod
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, ClassVar, Literal, Self
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
-from zoo_gen.recipe.draws import Draw, extremes, tupled
+from zoo_gen.recipe.architectures import ACTIVATIONS, Architecture
+from zoo_gen.recipe.draws import Draw, extremes
+from zoo_gen.recipe.maker import Maker
+from zoo_gen.recipe.scores import Scores, accuracy_of_rows
+from zoo_gen.recipe.split import Split
+from zoo_gen.sources import Signals
+from zoo_gen.sources.labelled import InputShape, LabelledImages
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
-InputShape = tuple[int, int, int]
-"""Channels, height and width of the images."""
-
-
-class Scaled(nn.Module):
-    """Values of [0, 1] scaled to others: ``low + (high - low) x``."""
-
-    def __init__(self, pixels: tuple[float, float]) -> None:
-        super().__init__()
-        self.low, self.high = pixels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return self.low + (self.high - self.low) * x
 
 
 @dataclass(frozen=True)
-class Mlp:
-    """Linear layers over the pixels of an image, ``[channels, height, width]`` flattened.
-
-    Attributes:
-        hidden: widths of the hidden layers.
-        pixels: what black and white are to the network; images are scaled from [0, 1] to these.
-    """
-
-    hidden: tuple[int, ...]
-    pixels: tuple[float, float] = (0.0, 1.0)
-    kind: Literal["mlp"] = "mlp"
-
-    def __post_init__(self) -> None:
-        _pixels(self.pixels)
-        _sizes("hidden", self.hidden)
-
-    def module(
-        self, image: InputShape, classes: int, activation: str = "relu", dropout: float = 0.0
-    ) -> nn.Sequential:
-        """The same network as torch has it: loads a row of the zoo with `vector_to_parameters`."""
-        layers: list[nn.Module] = [Scaled(self.pixels), nn.Flatten()]
-        for fan_in, width in pairwise((prod(image), *self.hidden)):
-            layers += [nn.Linear(fan_in, width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
-        return nn.Sequential(*layers, nn.Linear(self.hidden[-1], classes))
-
-
-@dataclass(frozen=True)
-class Cnn:
-    """Convolutions, the mean over the remaining pixels of each channel, one linear layer.
-
-    With channels 16, 16, 16 and gray images: the 4,970 weights of Unterthiner et al. 2020
-    (arXiv 2002.11448, section 3).
-
-    Attributes:
-        channels: of each convolution.
-        kernel: side of the square kernels, odd; images are padded by half of it with zeros.
-        stride: of every convolution.
-        pixels: what black and white are to the network; images are scaled from [0, 1] to these.
-    """
-
-    channels: tuple[int, ...]
-    kernel: int = 3
-    stride: int = 2
-    pixels: tuple[float, float] = (0.0, 1.0)
-    kind: Literal["cnn"] = "cnn"
-
-    def __post_init__(self) -> None:
-        _pixels(self.pixels)
-        _sizes("channels", self.channels)
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            raise ConfigError(f"kernel: got {self.kernel}, expected an odd number, 1 or more")
-        if self.stride < 1:
-            raise ConfigError(f"stride: got {self.stride}, expected 1 or more")
-
-    def module(
-        self, image: InputShape, classes: int, activation: str = "relu", dropout: float = 0.0
-    ) -> nn.Sequential:
-        """The same network as torch has it: loads a row of the zoo with `vector_to_parameters`."""
-        layers: list[nn.Module] = [Scaled(self.pixels)]
-        for c_in, c_out in pairwise((image[0], *self.channels)):
-            conv = nn.Conv2d(c_in, c_out, self.kernel, self.stride, self.kernel // 2)
-            layers += [conv, ACTIVATIONS[activation](), nn.Dropout2d(dropout)]
-        pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        return nn.Sequential(*layers, *pool, nn.Linear(self.channels[-1], classes))
-
-
-Architecture = Mlp | Cnn
-
-
-@dataclass(frozen=True)
-class Classifier:
+class Classifier(Maker):
     """Small classifiers of the source's images, each trained with settings of its own.
 
     A *run* is one training; its *snapshots* are the rows of the zoo. What varies is written as
@@ -120,8 +42,8 @@ class Classifier:
         batch_size: images per step.
         evaluation_images: how many images the columns of accuracy and loss use, of each part, at
             most; the same random ones for every run.
-        classes: None for all of the source, or ``"pairs"``: each run tells two classes apart, all
-            pairs equally often.
+        classes: None for all of the source, or ``"pairs"``: each run has two classes, all pairs
+            equally often.
         optimizer: adam, sgd (momentum 0.9) or rmsprop, as ``torch.optim`` has them.
         learning_rate: constant over a run.
         weight_decay: added to the gradient, times the weights, as in ``torch.optim``.
@@ -149,6 +71,9 @@ class Classifier:
     fraction: float | Draw = 1.0
     steps: int | Draw = 1000
     kind: Literal["classifier"] = "classifier"
+
+    format: ClassVar[int] = 2  # in 1 they were scored on the first images of a part
+    per_signal: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for key in ("runs", "batch_size", "evaluation_images"):
@@ -183,25 +108,43 @@ class Classifier:
                 raise ConfigError(f"{key}: got {value!r}, expected {expected}")
 
     @classmethod
-    def read(cls, plain: dict[str, Any], runs: int) -> Classifier:
-        """From plain data, as in ``zoo.json``.
+    def read(cls, plain: dict[str, Any], groups: int) -> Self:
+        """The number of runs is not among the stored fields: it is that of groups."""
+        return super().read({**plain, "runs": groups}, groups)
 
-        Args:
-            plain: the fields, without how many runs there are.
-            runs: how many.
+    def views(self, views: int, rows_per_shard: int) -> int:
+        """The snapshots of a run, which are in one shard."""
+        snapshots = len(self.snapshots)
+        if views not in (1, snapshots):
+            raise ConfigError(
+                f"views: got {views}, but the rows of a run of classifiers are its "
+                f"{snapshots} snapshot(s): leave views out, or change fit.snapshots or fit.runs"
+            )
+        if rows_per_shard % snapshots:
+            raise ConfigError(
+                f"rows_per_shard: got {rows_per_shard}, expected a multiple of the "
+                f"{snapshots} snapshots of a run"
+            )
+        return snapshots
 
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: it describes no classifiers.
-        """
-        settings = {key: tupled(value) for key, value in plain.items()}
-        settings |= {
-            key: Draw.read(settings[key])
-            for key in HYPERPARAMETERS
-            if isinstance(settings[key], dict)
-        }
-        network = {key: tupled(value) for key, value in plain["network"].items()}
-        built = NETWORKS[network["kind"]](**network)
-        return cls(**{**settings, "runs": runs, "network": built})
+    def visible(self, signals: Signals, limit: int | None) -> Signals:
+        """All of them: a limit is one of runs."""
+        return signals
+
+    def groups(self, signals: Signals, limit: int | None) -> int:
+        """The runs, or the first of them."""
+        if limit is not None and not 1 <= limit <= self.runs:
+            raise ConfigError(
+                f"limit: got {limit}, expected 1 to {self.runs} (zoo.fit.runs, how many "
+                "trainings there are)"
+            )
+        LabelledImages.of(signals)  # with a test part
+        return self.runs if limit is None else limit
+
+    def space_of(self, signals: Signals) -> WeightSpace:
+        """The weight space of networks that are trained on these images."""
+        images = LabelledImages.of(signals)
+        return self.space(images.shape, images.classes)
 
     def space(self, image: InputShape, classes: int) -> WeightSpace:
         """The weight space of the networks.
@@ -210,15 +153,45 @@ class Classifier:
             image: channels, height and width.
             classes: of the source.
         """
-        if isinstance(self.network, Mlp):
-            return WeightSpace.mlp((prod(image), *self.network.hidden, self.outputs(classes)))
-        with torch.device("meta"):
-            module = self.network.module(image, self.outputs(classes))
-        return WeightSpace.from_module(module)
+        return self.network.space(image, self.outputs(classes))
+
+    def torch_shapes(self, space: WeightSpace) -> dict[str, tuple[int, ...]] | None:
+        """Of CNNs, whose kernels have two sides."""
+        return self.network.torch_shapes(space)
+
+    def splits(self, split: Split, signals: Signals, groups: int) -> npt.NDArray[np.str_]:
+        """The split of each run, whatever its images are."""
+        return split.deal(np.full(groups, ""), "runs")
+
+    def columns(self, signals: Signals) -> tuple[str, ...]:
+        """Scores, and what was drawn for each run."""
+        return self.column_names(pairs=self.classes is not None)
+
+    @staticmethod
+    def column_names(pairs: bool) -> tuple[str, ...]:
+        """The same of networks of all classes, or of pairs of them."""
+        drawn = [RUN_STEPS if name == "steps" else name for name in HYPERPARAMETERS]
+        return (*SCORES, *drawn, *(PAIR if pairs else ()))
+
+    @property
+    def members_are(self) -> str:
+        """Classifiers."""
+        return "classifiers"
+
+    @property
+    def pair_architecture(self) -> Architecture | None:
+        """That of the networks where each has two classes."""
+        return self.network if self.classes == "pairs" else None
 
     def outputs(self, classes: int) -> int:
-        """Classes that one network tells apart, of so many of the source."""
+        """Classes of one network, of so many of the source."""
         return classes if self.classes is None else 2
+
+    def evaluate(
+        self, space: WeightSpace, theta: Tensor, columns: dict[str, Any], images: Any, labels: Any
+    ) -> Scores:
+        """Loss and accuracy, each network on the images of its own classes."""
+        return accuracy_of_rows(self.network, space, theta, columns, images, labels)
 
 
 HYPERPARAMETERS = (
@@ -232,20 +205,10 @@ HYPERPARAMETERS = (
     "fraction",
     "steps",
 )
-NETWORKS: dict[str, Callable[..., Architecture]] = {"mlp": Mlp, "cnn": Cnn}
+SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
+PAIR = ("class_a", "class_b")
+RUN_STEPS = "run_steps"  # beside `steps`, which are those of the snapshot
 
 
 def _within(values: Iterable[float], low: float, high: float) -> bool:
     return all(low <= v <= high for v in values)
-
-
-def _sizes(key: str, sizes: tuple[int, ...]) -> None:
-    if not sizes or min(sizes) < 1:
-        raise ConfigError(f"{key}: got {list(sizes)}, expected one or more, each 1 or more")
-
-
-def _pixels(pixels: tuple[float, float]) -> None:
-    if not (all(map(isfinite, pixels)) and pixels[0] < pixels[1]):
-        raise ConfigError(
-            f"pixels: got {list(pixels)}, expected two numbers, the smaller first, such as [-1, 1]"
-        )

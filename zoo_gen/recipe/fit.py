@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
 from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
+from zoo_gen.recipe.maker import FORMAT, Maker
+from zoo_gen.sources import Signals
 from zoo_gen.sources.base import at_least
 
 Fitting = Literal["auto", "fused", "compiled", "eager"]
@@ -24,7 +26,7 @@ def _young(default: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Maker):
     """How one network is fitted to one signal.
 
     Attributes:
@@ -52,7 +54,7 @@ class Fit:
         points_per_step: random points, with replacement, that a step sees; 0 for all of them.
         target_loss: a network whose loss (over the points of a step) has come down to it is done;
             0 for never. Of images 1e-4 means 40 dB.
-        kind: of fit; no part of the hash, which is older than the word.
+        kind: of maker; no part of the hash, which is older than this field.
     """
 
     widths: tuple[int, ...]
@@ -73,6 +75,9 @@ class Fit:
     points_per_step: int = _young(0)
     target_loss: float = _young(0.0)
     kind: Literal["siren"] = field(default="siren", metadata={"hash": False})
+
+    format: ClassVar[int] = FORMAT
+    per_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if len(self.widths) < 3 or min(self.widths) < 1:
@@ -102,6 +107,60 @@ class Fit:
         """The weight space of the fitted networks."""
         inputs = 2 * self.fourier_features or self.widths[0]
         return WeightSpace.mlp((inputs, *self.widths[1:]))
+
+    def space_of(self, signals: Signals) -> WeightSpace:
+        """The same, whatever the signals are."""
+        return self.space
+
+    def views(self, views: int, rows_per_shard: int) -> int:
+        """As the config gives them."""
+        return views
+
+    def visible(self, signals: Signals, limit: int | None) -> Signals:
+        """The first, of each part of the source in proportion."""
+        return signals.limited(limit)
+
+    def groups(self, signals: Signals, limit: int | None) -> int:
+        """One for each signal that is visible."""
+        expected = (signals.coordinates.shape[1], signals.values.shape[2])
+        if (self.widths[0], self.widths[-1]) != expected:
+            raise ConfigError(
+                f"zoo.fit.widths: got {list(self.widths)}, but the signals have {expected[0]} "
+                f"inputs and {expected[1]} output(s): the first and last width must be those"
+            )
+        return len(signals)
+
+    def seed_index(self, member: int, views: int) -> int:
+        """The view alone where the initialisation is shared."""
+        return member % views if self.shared_init else member
+
+    def columns(self, signals: Signals) -> tuple[str, ...]:
+        """Those of the signals."""
+        return tuple(signals.columns)
+
+    def label_count(self, signals: Signals) -> int | None:
+        """Of the signals."""
+        label = signals.columns.get("label")
+        return None if label is None else int(np.max(label)) + 1
+
+    @property
+    def members_are(self) -> str:
+        """Networks of images or of other functions."""
+        return "networks of images" if self.coordinates == 2 else "networks of functions"
+
+    @property
+    def coordinates(self) -> int:
+        """Coordinates of a point."""
+        return self.widths[0]
+
+    @property
+    def divergence_remedy(self) -> str:
+        """A lower learning rate."""
+        return f"lower zoo.fit.learning_rate ({self.learning_rate:g})"
+
+    def gpu_operations(self, members: int, points: int) -> float:
+        """Those of matrix products, about."""
+        return 6.0 * members * self.steps * (self.points_per_step or points) * self.space.size
 
     @property
     def forward_pass(self) -> ForwardPass:

@@ -41,6 +41,7 @@ class ForwardPass:
         fourier_scale: standard deviation of the entries of that projection.
         grid: meaning of the two coordinates of images, in numpy's words: ``"ij"`` is (row, column),
             ``"xy"`` is (column, row); None where it is not known, or there are no images.
+        low: the value of a black pixel, where 1 is white.
 
     Raises:
         ConfigError: another activation, or numbers out of range.
@@ -54,6 +55,7 @@ class ForwardPass:
     fourier_features: int = 0
     fourier_scale: float = 10.0
     grid: Grid | None = None
+    low: float = 0.0
 
     def __post_init__(self) -> None:
         known = ("sine", *ACTIVATIONS)
@@ -67,6 +69,8 @@ class ForwardPass:
                 raise ConfigError(f"{key}: got {value}, expected a number above 0")
         if not isfinite(self.offset):
             raise ConfigError(f"offset: got {self.offset}, expected a finite number")
+        if not (isfinite(self.low) and self.low < 1):
+            raise ConfigError(f"low: got {self.low}, expected a number below 1")
         if self.output not in ("linear", "sigmoid"):
             raise ConfigError(f"output: got {self.output!r}, expected linear or sigmoid")
         if self.grid not in (None, "ij", "xy"):
@@ -89,16 +93,11 @@ class ForwardPass:
             )
         return cls(**(data or {}))
 
-    def to_dict(self) -> dict[str, Any] | None:
-        """Plain data: the fields that are not their defaults; None where nothing is known."""
-        if self == UNKNOWN:
-            return None
+    def to_dict(self, explicit: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Plain data: the fields that are not their defaults, and these."""
+        always = {*ALWAYS, *explicit}
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            name: value
-            for name, value in values.items()
-            if name in ALWAYS or value != getattr(UNKNOWN, name)
-        }
+        return {n: v for n, v in values.items() if n in always or v != getattr(UNKNOWN, n)}
 
     def __str__(self) -> str:
         if self.activation is None:

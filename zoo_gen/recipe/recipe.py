@@ -12,19 +12,18 @@ import numpy.typing as npt
 
 from dws import WeightSpace
 from zoo_gen.errors import ConfigError
-from zoo_gen.make.classifiers.runs import Images
 from zoo_gen.recipe.classifier import Classifier
 from zoo_gen.recipe.fit import UNLESS_DEFAULT
 from zoo_gen.recipe.fit import Fit as Fit
+from zoo_gen.recipe.maker import FORMAT as FORMAT
 from zoo_gen.recipe.split import SPLITS as SPLITS
 from zoo_gen.recipe.split import Split as Split
 from zoo_gen.sources import Signals
 from zoo_gen.sources.base import at_least
 
-FORMAT = 1  # of the columns and of how rows follow from a recipe: part of every hash
-CLASSIFIER_FORMAT = 2  # of classifiers; in 1 they were scored on the first images of a part
-
 AnyFit = Fit | Classifier
+"""Every `Maker`, as a config names them."""
+MAKERS: dict[str, type[Fit] | type[Classifier]] = {"siren": Fit, "classifier": Classifier}
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,8 @@ class Zoo:
             raise ConfigError(f"most_diverged: got {self.most_diverged}, expected 0 to 1")
         at_least("views", self.views, 1)
         at_least("rows_per_shard", self.rows_per_shard, 1)
-        if not isinstance(self.fit, Classifier):
-            return
-        snapshots = len(self.fit.snapshots)
-        if self.views not in (1, snapshots):
-            raise ConfigError(
-                f"views: got {self.views}, but the rows of a run of classifiers are its "
-                f"{snapshots} snapshot(s): leave views out, or change fit.snapshots or fit.runs"
-            )
-        if self.rows_per_shard % snapshots:
-            raise ConfigError(
-                f"rows_per_shard: got {self.rows_per_shard}, expected a multiple of the "
-                f"{snapshots} snapshots of a run"
-            )
-        self.__dict__["views"] = snapshots  # so that counts and the hash are those of any zoo
+        # so that counts and the hash are those of any zoo
+        self.__dict__["views"] = self.fit.views(self.views, self.rows_per_shard)
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class Recipe:
 
     Attributes:
         name: readable half of the zoo's folder.
-        source: the source's own description, without where it lies.
+        source: the source's own description, without its location.
         fingerprint: of the source's signals.
         signals: how many of them are used (the first, of each part in proportion); of classifiers
             the number of runs.
@@ -100,41 +87,25 @@ class Recipe:
         Args:
             name: of the zoo.
             source: the description that they were loaded from.
-            signals: limited already, but for classifiers, which see them all.
+            signals: those that members of this kind see (`Maker.visible`).
             zoo: how networks are fitted to them.
-            limit: for classifiers, how many of their runs are used, the first; None for all.
+            limit: of runs of classifiers, the first; None for all.
 
         Raises:
             ConfigError: networks that do not fit the signals, or an empty split.
         """
-        fit, count = zoo.fit, len(signals)
-        if isinstance(fit, Classifier):
-            if limit is not None and not 1 <= limit <= fit.runs:
-                raise ConfigError(
-                    f"limit: got {limit}, expected 1 to {fit.runs} (zoo.fit.runs, how many "
-                    "trainings there are)"
-                )
-            Images.of(signals)  # labelled images, with a test part
-            count = fit.runs if limit is None else limit
-        else:
-            _check_widths(fit, signals)
-        recipe = cls(name, hashed(source), signals.fingerprint, count, zoo)
+        groups = zoo.fit.groups(signals, limit)
+        recipe = cls(name, hashed(source), signals.fingerprint, groups, zoo)
         recipe.assigned(signals)
         return recipe
 
     def space(self, signals: Signals) -> WeightSpace:
-        """The weight space of the networks, fitted to these signals."""
-        fit = self.zoo.fit
-        if isinstance(fit, Fit):
-            return fit.space
-        images = Images.of(signals)
-        return fit.space(images.shape, images.classes)
+        """The weight space of the networks, made from these signals."""
+        return self.zoo.fit.space_of(signals)
 
     def assigned(self, signals: Signals) -> npt.NDArray[np.str_]:
         """The split of each signal, of classifiers of each run."""
-        if isinstance(self.zoo.fit, Fit):
-            return self.zoo.split.assign(signals)
-        return self.zoo.split.deal(np.full(self.signals, ""), "runs")
+        return self.zoo.fit.splits(self.zoo.split, signals, self.signals)
 
     @property
     def members(self) -> int:
@@ -157,9 +128,8 @@ class Recipe:
         Of classifiers it is taken of the run, and all of a run's draws follow from it. Where the
         initialisation is shared, it is a function of the view.
         """
-        if isinstance(self.zoo.fit, Fit) and self.zoo.fit.shared_init:
-            member %= self.zoo.views
-        digest = hashlib.sha256(f"init {self.zoo.seed} {member}".encode()).digest()
+        index = self.zoo.fit.seed_index(member, self.zoo.views)
+        digest = hashlib.sha256(f"init {self.zoo.seed} {index}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -175,7 +145,7 @@ class Recipe:
     @property
     def format(self) -> int:
         """Of the rows: what follows from the same recipe in another format is another zoo."""
-        return FORMAT if isinstance(self.zoo.fit, Fit) else CLASSIFIER_FORMAT
+        return self.zoo.fit.format
 
     @property
     def hash8(self) -> str:
@@ -184,7 +154,7 @@ class Recipe:
 
     @property
     def folder(self) -> str:
-        """Where the zoo lies below the root."""
+        """Folder of the zoo below the root."""
         return f"zoos/{self.name}-{self.hash8}"
 
 
@@ -214,12 +184,3 @@ def hash8(data: dict[str, Any]) -> str:
     """Eight hexadecimal digits of the SHA-256 of plain data, whatever the order of its keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _check_widths(fit: Fit, signals: Signals) -> None:
-    expected = (signals.coordinates.shape[1], signals.values.shape[2])
-    if (fit.widths[0], fit.widths[-1]) != expected:
-        raise ConfigError(
-            f"zoo.fit.widths: got {list(fit.widths)}, but the signals have {expected[0]} "
-            f"inputs and {expected[1]} output(s): the first and last width must be those"
-        )

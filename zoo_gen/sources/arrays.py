@@ -30,8 +30,8 @@ class NumpyArrays(Source):
     """Images ``[n, height, width]`` or ``[n, height, width, 1 or 3]``, and a class for each.
 
     uint8, or floating point in [0, 1] (kept as float32). The arrays are named ``images`` and
-    ``labels``, with ``train_`` and ``test_`` before both where the parts are told apart (``x``,
-    ``y``, ``x_train``, ... are taken too); arrays of other names are passed over.
+    ``labels``, with ``train_`` and ``test_`` before both where there are both parts (``x``,
+    ``y``, ``x_train``, ... are taken too); arrays of other names are ignored.
 
     Attributes:
         path: an ``.npz`` file, or a directory of ``.npy`` files of these names.

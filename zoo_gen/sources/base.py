@@ -87,11 +87,11 @@ class Signals:
 class Source(ABC):
     """A description of signals that can be loaded: a frozen dataclass, part of a config.
 
-    All of its fields enter the zoo's hash, but those that only tell where the signals lie, such as
+    All of its fields enter the zoo's hash, but those that only locate the signals, such as
     a ``path``: ``field(default="", metadata={"hash": False})``.
 
     Attributes:
-        kind: the word that a config says.
+        kind: its name in a config.
     """
 
     kind: str
@@ -161,7 +161,7 @@ def existing(path: str, what: str, folder: bool = True) -> Path:
 
     Args:
         path: as the config gives it.
-        what: what lies there, for the message.
+        what: what is expected there, for the message.
         folder: whether it must be a directory.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A plane shape is a polygon or made of circles. A solid is a plane shape turned around an axis
 (`revolved`) or drawn out along one (`extruded`); both keep distances exact (I. Quilez, *2D and 3D
-distance functions*). All shapes lie within the ball of radius 1 and touch its surface.
+distance functions*). All shapes are within the ball of radius 1 and touch its surface.
 """
 
 from __future__ import annotations

@@ -40,11 +40,11 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
     """Bytes that this process can still take: the least of what its limits leave.
 
     The machine's memory, control groups (version 2) and ``ulimit -d`` and ``-v`` count. None where
-    the system tells nothing of this (it is not Linux).
+    the system does not report it (it is not Linux).
 
     Args:
-        proc: where the kernel tells of processes.
-        groups: where it tells of control groups.
+        proc: the kernel's reports on processes.
+        groups: its reports on control groups.
     """
     return min(_left(proc, groups), default=None)
 

@@ -24,7 +24,7 @@ from zoo_gen.errors import CorruptShard, StorageError
 
 KEY = b"dwszoo"
 SEAL, NO_SEAL = b"dwszoo.crc32", b"00000000"
-SEALED = "crc32"  # what ``zoo.json`` tells under ``checksum``; zoos that are older do not
+SEALED = "crc32"  # the value of ``checksum`` in ``zoo.json``; older zoos lack it
 Columns = dict[str, npt.NDArray[Any]]
 ROW_GROUP = 2048
 GROUP_BYTES = 4 << 20  # of weights in a row group: small enough for a core's cache

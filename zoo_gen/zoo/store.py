@@ -1,8 +1,8 @@
 """Files of a root, local or on S3: the one door to fsspec and s3fs.
 
 What is published is complete or absent. A local file is written beside its place and moved there;
-an object is one PUT. An object store that has answered before and now is busy or away is asked
-again, with growing pauses, for some minutes.
+an object is one PUT. An object store that has answered before and now is busy or away is
+retried, with growing pauses, for some minutes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo_gen.errors import ConfigError, StorageError
-from zoo_gen.retry import PATIENCE_SECONDS, Result, patiently
+from zoo_gen.retry import RETRY_SECONDS, Result, retry
 
 STALE_SECONDS = 3600
 # what S3 answers when it is busy (SlowDown, 503: EBUSY) or broken inside (500: EREMOTEIO), and what
 # sockets say
-PASSING = {errno.EBUSY, errno.EREMOTEIO, errno.EPIPE, errno.ECONNREFUSED, errno.ECONNRESET}
-PASSING |= {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+TRANSIENT = {errno.EBUSY, errno.EREMOTEIO, errno.EPIPE, errno.ECONNREFUSED, errno.ECONNRESET}
+TRANSIENT |= {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 CONNECTION = ("ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError")
 
 
@@ -35,14 +35,14 @@ class Store:
     Args:
         root: a directory, or ``s3://bucket/prefix`` (credentials and endpoint from the usual
             environment variables, such as ``AWS_ENDPOINT_URL``).
-        patience: seconds for which an object store that has answered before is asked again.
+        retry_seconds: for which an object store that has answered before is retried.
 
     Raises:
         ConfigError: another kind of root.
         StorageError: from every method, naming the path and the reason.
     """
 
-    def __init__(self, root: str, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, root: str, retry_seconds: float = RETRY_SECONDS) -> None:
         self.is_local = "://" not in root
         if not self.is_local and "@" in root:
             raise ConfigError(
@@ -52,7 +52,7 @@ class Store:
         if not root or not (self.is_local or root.startswith("s3://")):
             raise ConfigError(f"--root: got {root!r}, expected a directory or s3://bucket/prefix")
         self.root = os.path.abspath(os.path.expanduser(root)) if self.is_local else root.rstrip("/")
-        self.patience = patience
+        self.retry_seconds = retry_seconds
         self._reached = False
 
     @classmethod
@@ -77,11 +77,11 @@ class Store:
         """The object store as fsspec knows it."""
         import fsspec
 
-        with _told("open", self.root):
+        with readable_errors("open", self.root):
             return fsspec.filesystem(
                 self.root.split("://")[0],
                 use_listings_cache=False,
-                # brief, so that the person is soon told; `_ask` is the patient one
+                # brief, so that the first failure is soon logged; `_retried` tries on
                 config_kwargs={"retries": {"total_max_attempts": 2}, "connect_timeout": 10},
             )
 
@@ -96,10 +96,10 @@ class Store:
         """The full name of a path below the root.
 
         Raises:
-            StorageError: the path leads out of the root, as one that a file of others tells may.
+            StorageError: the path leads out of the root; it may come from an untrusted file.
         """
         if path.startswith("/") or ".." in path.split("/"):
-            raise StorageError(f"{path}: leads out of {self.root}; whatever told it is not trusted")
+            raise StorageError(f"{path}: leads out of {self.root}; such a path is refused")
         return f"{self.root}/{path}" if path else self.root
 
     def local(self, path: str = "") -> Path:
@@ -116,18 +116,18 @@ class Store:
         """Whether a whole file of this name is there."""
         url = self.url(path)
         if self.is_local:
-            with _told("look for", url):
+            with readable_errors("look for", url):
                 return os.path.exists(url)
-        return bool(self._ask("look for", url, lambda: self.filesystem.exists(url)))
+        return bool(self._retried("look for", url, lambda: self.filesystem.exists(url)))
 
     def names(self, folder: str) -> list[str]:
         """Names of the files and folders in a folder, sorted; none where it does not exist."""
         url = self.url(folder)
         try:
             if self.is_local:
-                with _told("list", url):
+                with readable_errors("list", url):
                     return sorted(n for n in os.listdir(url) if not n.startswith("."))
-            entries = self._ask("list", url, lambda: self.filesystem.ls(url, detail=False))
+            entries = self._retried("list", url, lambda: self.filesystem.ls(url, detail=False))
             return sorted(e.rstrip("/").rsplit("/", 1)[-1] for e in entries)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
@@ -138,9 +138,9 @@ class Store:
         """The content of a file."""
         url = self.url(path)
         if self.is_local:
-            with _told("read", url):
+            with readable_errors("read", url):
                 return Path(url).read_bytes()
-        data: bytes = self._ask("read", url, lambda: self.filesystem.cat_file(url))
+        data: bytes = self._retried("read", url, lambda: self.filesystem.cat_file(url))
         return data
 
     def publish(self, path: str, data: bytes) -> None:
@@ -151,11 +151,11 @@ class Store:
         url = self.url(path)
         self._write(url, data, url)
 
-    def _write(self, url: str, data: bytes, told_as: str) -> None:
+    def _write(self, url: str, data: bytes, name: str) -> None:
         if not self.is_local:
-            self._ask("write", told_as, lambda: self.filesystem.pipe_file(url, data))
+            self._retried("write", name, lambda: self.filesystem.pipe_file(url, data))
             return
-        with _told("write", told_as):
+        with readable_errors("write", name):
             place = Path(url)
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
@@ -172,12 +172,12 @@ class Store:
         """Delete a file, or a folder with all that is below it; it need not be there."""
         url = self.url(path)
         if not self.is_local:
-            if self._ask("look for", url, lambda: self.filesystem.isfile(url)):
-                self._ask("delete", url, lambda: self.filesystem.rm_file(url))
+            if self._retried("look for", url, lambda: self.filesystem.isfile(url)):
+                self._retried("delete", url, lambda: self.filesystem.rm_file(url))
             elif self.exists(path):
-                self._ask("delete", url, lambda: self.filesystem.rm(url, recursive=True))
+                self._retried("delete", url, lambda: self.filesystem.rm(url, recursive=True))
             return
-        with _told("delete", url):
+        with readable_errors("delete", url):
             if os.path.isdir(url):
                 shutil.rmtree(url)
             else:
@@ -187,7 +187,7 @@ class Store:
         """Remove what killed writers left in a local folder: temporary files an hour old."""
         if not self.is_local:
             return
-        with _told("clean", self.url(folder)):
+        with readable_errors("clean", self.url(folder)):
             for file in Path(self.url(folder)).glob(".*.tmp"):
                 if time.time() - file.stat().st_mtime > STALE_SECONDS:
                     file.unlink(missing_ok=True)
@@ -199,7 +199,7 @@ class Store:
         self.remove(probe)
         if not self.is_local:
             return
-        with _told("measure", self.root):
+        with readable_errors("measure", self.root):
             free = shutil.disk_usage(self.root).free
         if free < needed_bytes:
             raise StorageError(
@@ -207,15 +207,15 @@ class Store:
                 "make room or choose another --root"
             )
 
-    def _ask(self, verb: str, url: str, action: Callable[[], Result]) -> Result:
-        """Ask the object store, again where it is away or busy for a while.
+    def _retried(self, verb: str, url: str, action: Callable[[], Result]) -> Result:
+        """Ask the object store; retry while it is away or busy.
 
-        A store that has never answered is not waited for: its address may be wrong.
+        A store that has never answered is not retried: its address may be wrong.
         """
 
         def once() -> Result:
             try:
-                with _told(verb, url):
+                with readable_errors(verb, url):
                     result = action()
             except StorageError as error:
                 self._reached |= isinstance(error.__cause__, FileNotFoundError)  # an answer too
@@ -223,20 +223,22 @@ class Store:
             self._reached = True
             return result
 
-        return patiently(once, lambda e: self._reached and _passing(e.__cause__), self.patience)
+        return retry(
+            once, lambda e: self._reached and _is_transient(e.__cause__), self.retry_seconds
+        )
 
 
-def _passing(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     """Whether an error may go away by itself."""
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    if isinstance(error, OSError) and error.errno in PASSING:
+    if isinstance(error, OSError) and error.errno in TRANSIENT:
         return True
     return any(cls.__name__ in CONNECTION for cls in type(error).__mro__)
 
 
 @contextmanager
-def _told(verb: str, name: str) -> Iterator[None]:
+def readable_errors(verb: str, name: str) -> Iterator[None]:
     """Turn what the operating system or the object store raises into one readable line."""
     try:
         yield

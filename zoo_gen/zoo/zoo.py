@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from zoo_gen.errors import ConfigError, CorruptShard, ZooError
-from zoo_gen.make.classifiers.evaluate import Array, Scores, accuracy_of_rows
-from zoo_gen.make.generate import read_description, shard_name
+from zoo_gen.recipe.scores import Array, Scores
 from zoo_gen.zoo import shards
-from zoo_gen.zoo.description import read_fit, read_forward_pass, read_space
+from zoo_gen.zoo.description import read_forward_pass, read_maker, read_space
+from zoo_gen.zoo.layout import read_description, shard_name
 from zoo_gen.zoo.store import Store
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class ZooReader:
     Attributes:
         description: the content of ``zoo.json``.
         space: the weight space of its networks.
-        fit: how they were fitted, None for classifiers and where that is not known (networks that
-            were imported).
-        classifier: how they were trained, None for all but zoos of classifiers.
+        maker: how they were fitted or trained, None where that is not known (they were imported).
         forward_pass: what they compute, as far as that is known.
         signals: number of signals they were fitted to.
 
@@ -66,8 +64,8 @@ class ZooReader:
             self.hash8: str = self.description["hash8"]
             self.space = read_space(self.description["space"])
             recipe = self.description["recipe"]
-            self.fit, self.classifier = read_fit(recipe)
-            self.forward_pass = read_forward_pass(recipe, self.fit)
+            self.maker = read_maker(recipe)
+            self.forward_pass = read_forward_pass(recipe, self.maker)
             self._members = int(self.description["members"])
             self._shards = int(self.description["shards"])
             self._rows = int(recipe["zoo"]["rows_per_shard"])
@@ -79,7 +77,7 @@ class ZooReader:
 
     @property
     def url(self) -> str:
-        """Where the zoo lies."""
+        """Path or address of the zoo."""
         return self.store.url(self.folder)
 
     def __len__(self) -> int:
@@ -167,17 +165,17 @@ class ZooReader:
             yield _rows(held)
 
     def render(self, theta: Tensor, coordinates: np.ndarray[Any, Any]) -> Tensor:
-        """What networks of this zoo draw at ``[points, d_in]``: ``[m, points, d_out]``.
+        """Output of networks of this zoo at ``[points, d_in]``: ``[m, points, d_out]``.
 
         Points of images are (row, column), whichever order the networks take (`ForwardPass.grid`).
 
         Raises:
             ZooError: it is not known what these networks compute.
         """
-        if self.classifier is not None:
+        if self.maker is not None and not self.maker.coordinates:
             raise ZooError(
-                f"{self.url} holds classifiers, which draw nothing; `evaluate` tells their loss "
-                "and accuracy on images"
+                f"{self.url} holds {self.maker.members_are}, which draw nothing; `evaluate` gives "
+                "their loss and accuracy on images"
             )
         try:
             return self.forward_pass.render(self.space, theta, coordinates)
@@ -185,7 +183,7 @@ class ZooReader:
             raise ZooError(f"{self.url}: its networks cannot be drawn: {error}") from error
 
     def draw(self, member: int, coordinates: np.ndarray[Any, Any]) -> Tensor:
-        """What one network draws at ``[points, d_in]``: ``[points, d_out]``.
+        """Output of one network at ``[points, d_in]``: ``[points, d_out]``.
 
         Raises:
             IndexError: there is no such member.
@@ -199,16 +197,18 @@ class ZooReader:
         Args:
             rows: of the zoo; ``rows.theta`` may be changed weights of the same networks.
             images: ``[n, channels, height, width]``, uint8 or floating point in [0, 1].
-            labels: int64 ``[n]``, classes of the source. A network that tells two classes apart
+            labels: int64 ``[n]``, classes of the source. A network of two classes
                 sees the images of these alone.
 
         Raises:
             ZooError: these are no classifiers, or the images are of another size.
         """
-        if self.classifier is None:
+        if self.maker is None:
             raise ZooError(f"{self.url} holds no classifiers; a zoo of `zoo.fit.kind: classifier`")
-        network, theta = self.classifier.network, rows.theta
-        return accuracy_of_rows(network, self.space, theta, rows.columns, images, labels)
+        try:
+            return self.maker.evaluate(self.space, rows.theta, rows.columns, images, labels)
+        except ZooError as error:
+            raise ZooError(f"{self.url}: {error}") from error
 
     def path(self, path: str) -> str:
         """A path of the zoo as one of its store."""
@@ -239,8 +239,8 @@ class ZooReader:
             return self._verified(shard, theta)
         except CorruptShard as error:
             raise CorruptShard(
-                f"{error}; `dwszoo inspect {self.url} --mend` sets it aside and tells which "
-                "command makes it anew"
+                f"{error}; `dwszoo inspect {self.url} --mend` moves it aside and names the "
+                "command that makes it again"
             ) from error
 
     def _verified(self, shard: int, theta: bool) -> shards.Columns:

@@ -1,4 +1,4 @@
-"""A search on disk, and who draws for it."""
+"""A search on disk, and its sampler."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from spaces import ACCURACY, SPACE
 
-from training.search.ledger import Ledger
 from training.search.sampler import Sampler
+from training.search.trials import TrialStore
 from zoo_gen import Store
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Store(str(tmp_path)), "searches/test")
+def trials(tmp_path: Path) -> TrialStore:
+    return TrialStore(Store(str(tmp_path)), "searches/test")
 
 
 @pytest.fixture

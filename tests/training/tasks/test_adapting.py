@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,11 +10,10 @@ import torch
 
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData, load
-from training.loop import Training
 from training.models import DwsNetwork, FineTuneNetwork, MlpNetwork, Network, UnchangedNetwork
 from training.models.editors import build_editor
-from training.tasks import Adapt
+from training.settings import Training
+from training.tasks import Adapt, TaskData, load
 from zoo_gen import (
     Classifier,
     ConfigError,
@@ -33,7 +32,7 @@ from zoo_gen import (
     generate,
 )
 from zoo_gen.make.classifiers import corrupt
-from zoo_gen.recipe.classifier import Cnn
+from zoo_gen.recipe.architectures import Cnn
 from zoo_gen.sources.images import images_with_labels
 
 FIT = Classifier(
@@ -71,11 +70,11 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> ZooReader:
 
 
 @pytest.fixture(scope="module")
-def data(zoo: ZooReader) -> WeightData:
+def data(zoo: ZooReader) -> TaskData:
     return load(zoo, TASK, SplitDigits())  # type: ignore[arg-type]
 
 
-def test_unchanged_classifiers_score_as_the_zoo_says(data: WeightData, zoo: ZooReader) -> None:
+def test_unchanged_classifiers_score_as_the_zoo_says(data: TaskData, zoo: ZooReader) -> None:
     _, accuracy = loop.evaluate(
         build_editor(UnchangedNetwork(), data.space, data.forward_pass), data, "test"
     )
@@ -92,16 +91,16 @@ def test_unchanged_classifiers_score_as_the_zoo_says(data: WeightData, zoo: ZooR
         assert accuracy[i].item() == pytest.approx(scores.accuracy.item(), abs=1e-6)
 
 
-def test_each_classifier_sees_its_two_classes_with_the_right_outputs(data: WeightData) -> None:
+def test_each_classifier_sees_its_two_classes_with_the_right_outputs(data: TaskData) -> None:
     known = torch.arange(10.0).reshape(10, 1, 1).expand(10, 3, 1)  # an image tells its class
-    marked = WeightData(**{**vars(data), "context": type(data.context)({"train": known})})
+    marked = replace(data, context=type(data.context)({"train": known}))
     target = torch.tensor([[2, 7, 0], [9, 1, 1]])
     x, y = TASK.pairs(marked, "train", target, torch.arange(6).expand(2, -1))
     assert x[..., 0].tolist() == [[2, 2, 2, 7, 7, 7], [9, 9, 9, 1, 1, 1]]
     assert y.tolist() == [[0, 0, 0, 1, 1, 1]] * 2
 
 
-def test_no_image_is_in_two_splits(data: WeightData) -> None:
+def test_no_image_is_in_two_splits(data: TaskData) -> None:
     seen = {
         name: set(map(bytes, x.flatten(0, 1).numpy())) for name, x in data.context.pixels.items()
     }
@@ -150,7 +149,7 @@ def test_a_class_without_test_images_is_told(zoo: ZooReader) -> None:
         load(zoo, TASK, Without())  # type: ignore[arg-type]
 
 
-def test_a_model_learns_to_adapt(data: WeightData) -> None:
+def test_a_model_learns_to_adapt(data: TaskData) -> None:
     unchanged = build_editor(UnchangedNetwork(), data.space, data.forward_pass)
     before = loop.evaluate(unchanged, data, "train")[0]
     settings = Training(epochs=15, batch_size=10, learning_rate=0.01)
@@ -161,7 +160,7 @@ def test_a_model_learns_to_adapt(data: WeightData) -> None:
     assert outcome.history[-1]["train_loss"] < outcome.history[0]["train_loss"]
 
 
-def test_fine_tuning_sees_the_same_images_and_helps(data: WeightData) -> None:
+def test_fine_tuning_sees_the_same_images_and_helps(data: TaskData) -> None:
     unchanged, tuned = (
         loop.train(network, data, Training(epochs=1, batch_size=10), 0)
         for network in (
@@ -172,7 +171,7 @@ def test_fine_tuning_sees_the_same_images_and_helps(data: WeightData) -> None:
     assert tuned.test["loss"] < unchanged.test["loss"]
 
 
-def test_fine_tuning_does_not_depend_on_the_company(data: WeightData) -> None:
+def test_fine_tuning_does_not_depend_on_the_company(data: TaskData) -> None:
     model = TASK.build(FineTuneNetwork(steps=5, learning_rate=0.01, batch_size=16), data)
     rows = data.rows["train"][:8]
     whole = TASK.answers(model, data, "train", rows, "cpu")
@@ -182,7 +181,7 @@ def test_fine_tuning_does_not_depend_on_the_company(data: WeightData) -> None:
 
 @pytest.mark.parametrize("network", [MlpNetwork(hidden=(4,)), FineTuneNetwork()])
 def test_a_worker_without_a_classifier_has_a_loss_and_answers(
-    network: Network, data: WeightData
+    network: Network, data: TaskData
 ) -> None:
     model, none = TASK.build(network, data), data.rows["train"][:0]
     batch = TASK.batch(data, none, Augmentation(), torch.Generator())
@@ -191,7 +190,7 @@ def test_a_worker_without_a_classifier_has_a_loss_and_answers(
     assert TASK.answers(model, data, "train", none, "cpu").shape == (0, 2)
 
 
-def test_the_seed_is_that_of_the_order_of_images(data: WeightData) -> None:
+def test_the_seed_is_that_of_the_order_of_images(data: TaskData) -> None:
     def scores(seed: int) -> dict[str, float]:
         settings = Training(epochs=1, batch_size=10)
         return loop.train(
@@ -201,7 +200,7 @@ def test_the_seed_is_that_of_the_order_of_images(data: WeightData) -> None:
     assert scores(0) == scores(0) != scores(1)
 
 
-def test_the_same_seed_gives_the_same_metrics(data: WeightData) -> None:
+def test_the_same_seed_gives_the_same_metrics(data: TaskData) -> None:
     settings = Training(epochs=2, batch_size=10)
     a, b = (loop.train(MlpNetwork(hidden=(4,)), data, settings, 3) for _ in range(2))
     assert a.test == b.test

@@ -12,8 +12,6 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from dws import act, random_permutation
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData, load
-from training.loop import Training
 from training.models import (
     DwsNetwork,
     FineTuneNetwork,
@@ -24,7 +22,8 @@ from training.models import (
     UnchangedNetwork,
 )
 from training.models.editors import build_editor
-from training.tasks import Edit
+from training.settings import Training
+from training.tasks import Edit, TaskData, load
 from zoo_gen import ConfigError, Digits, Sine, Store, ZooReader
 
 EDITORS = {
@@ -42,12 +41,12 @@ def zoo(root: Store) -> ZooReader:
 
 
 @pytest.fixture(scope="module")
-def edited(zoo: ZooReader) -> WeightData:
+def edited(zoo: ZooReader) -> TaskData:
     return load(zoo, Edit(), Digits())
 
 
 @pytest.mark.parametrize("kind", EDITORS)
-def test_a_model_begins_by_changing_nothing_and_can_learn(kind: str, edited: WeightData) -> None:
+def test_a_model_begins_by_changing_nothing_and_can_learn(kind: str, edited: TaskData) -> None:
     model = build_editor(EDITORS[kind], edited.space, edited.forward_pass)
     model.standardize.fit(edited.theta)  # type: ignore[union-attr, operator]
     theta = edited.theta[:6]
@@ -57,7 +56,7 @@ def test_a_model_begins_by_changing_nothing_and_can_learn(kind: str, edited: Wei
     assert bool(moved) == (kind != "unchanged")
 
 
-def test_a_dwsnet_changes_permuted_networks_alike(edited: WeightData) -> None:
+def test_a_dwsnet_changes_permuted_networks_alike(edited: TaskData) -> None:
     model = build_editor(EDITORS["dwsnet"], edited.space, edited.forward_pass).double()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(p.numel()))
@@ -71,7 +70,7 @@ def test_a_dwsnet_changes_permuted_networks_alike(edited: WeightData) -> None:
     torch.testing.assert_close(model(permuted(theta)), permuted(model(theta)))
 
 
-def test_a_worker_without_a_network_has_a_loss_and_answers(edited: WeightData) -> None:
+def test_a_worker_without_a_network_has_a_loss_and_answers(edited: TaskData) -> None:
     task, none = Edit(), edited.rows["train"][:0]
     model = task.build(EDITORS["mlp"], edited)
     task.loss(
@@ -81,12 +80,12 @@ def test_a_worker_without_a_network_has_a_loss_and_answers(edited: WeightData) -
     assert task.answers(model, edited, "train", none, "cpu").shape == (0,)
 
 
-def test_statistics_cannot_say_how_each_neuron_changes(edited: WeightData) -> None:
+def test_statistics_cannot_say_how_each_neuron_changes(edited: TaskData) -> None:
     with pytest.raises(ConfigError, match="got statistics, but its answer is the same for any ord"):
         Edit().build(StatisticsNetwork(), edited)
 
 
-def test_fine_tuning_has_no_images_here(edited: WeightData) -> None:
+def test_fine_tuning_has_no_images_here(edited: TaskData) -> None:
     with pytest.raises(ConfigError, match="fine-tune, which trains classifiers on the images of"):
         Edit().build(FineTuneNetwork(), edited)
 
@@ -107,7 +106,7 @@ def test_contrast_is_the_distance_from_gray_and_is_cut() -> None:
 
 
 def test_the_error_is_that_of_what_the_zoo_draws_against_the_edited_image(
-    edited: WeightData, zoo: ZooReader
+    edited: TaskData, zoo: ZooReader
 ) -> None:
     model = build_editor(UnchangedNetwork(), edited.space, edited.forward_pass)
     score, each = loop.evaluate(model, edited, "test")
@@ -120,7 +119,7 @@ def test_the_error_is_that_of_what_the_zoo_draws_against_the_edited_image(
     assert score["mse"] == pytest.approx(expected.mean(), rel=1e-4)
 
 
-def test_a_model_learns_to_dilate(edited: WeightData) -> None:
+def test_a_model_learns_to_dilate(edited: TaskData) -> None:
     unchanged = build_editor(UnchangedNetwork(), edited.space, edited.forward_pass)
     before = loop.evaluate(unchanged, edited, "test")[0]["mse"]
     settings = Training(epochs=8, batch_size=24, learning_rate=0.01)

@@ -10,10 +10,9 @@ from torch.nn.functional import normalize
 
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData, load
-from training.loop import Training
 from training.models import DwsNetwork, MlpNetwork, UnchangedNetwork
-from training.tasks import Contrast, Retrieve, Task
+from training.settings import Training
+from training.tasks import Contrast, Retrieve, Task, TaskData, load
 from training.tasks.contrast import pair_loss, probe
 from training.tasks.retrieve import class_loss, neighbours
 from zoo_gen import ConfigError, Store, ZooReader
@@ -28,12 +27,12 @@ def zoo(root: Store) -> ZooReader:
 
 
 @pytest.fixture(scope="module")
-def contrasted(zoo: ZooReader) -> WeightData:
+def contrasted(zoo: ZooReader) -> TaskData:
     return load(zoo, CONTRAST)
 
 
 @pytest.fixture(scope="module")
-def searched(zoo: ZooReader) -> WeightData:
+def searched(zoo: ZooReader) -> TaskData:
     return load(zoo, RETRIEVE)
 
 
@@ -59,7 +58,7 @@ def test_each_network_finds_those_of_its_class_among_all_others() -> None:
     assert class_loss(z, label, 0.5).item() == pytest.approx(sum(parts) / 5, rel=1e-4)
 
 
-def test_two_views_of_a_network_differ_and_follow_from_the_source(contrasted: WeightData) -> None:
+def test_two_views_of_a_network_differ_and_follow_from_the_source(contrasted: TaskData) -> None:
     rows = contrasted.rows["train"][:6]
 
     def views() -> tuple[torch.Tensor, ...]:
@@ -80,7 +79,7 @@ def test_a_models_own_augmentation_is_in_both_views(zoo: ZooReader) -> None:
         torch.testing.assert_close(view.sort(1).values, data.theta[rows].sort(1).values)
 
 
-def test_the_columns_have_no_part_in_learning(contrasted: WeightData) -> None:
+def test_the_columns_have_no_part_in_learning(contrasted: TaskData) -> None:
     other = replace(contrasted, target=contrasted.target.flip(0))
     settings = Training(epochs=1, batch_size=40)
     a, b = (loop.train(MlpNetwork(hidden=(8,)), d, settings, 0) for d in (contrasted, other))
@@ -135,7 +134,7 @@ def test_neighbours_are_the_training_networks_of_the_greatest_cosine() -> None:
         assert found[i].tolist() == expected
 
 
-def test_an_embedding_of_the_class_finds_the_class(searched: WeightData) -> None:
+def test_an_embedding_of_the_class_finds_the_class(searched: TaskData) -> None:
     classes = torch.eye(10)
     answers = {name: classes[searched.target[rows]] for name, rows in searched.rows.items()}
     assert RETRIEVE.scores(searched, answers, "test")["top1"] == 1
@@ -155,7 +154,7 @@ def test_embeddings_are_learned(name: str, request: pytest.FixtureRequest) -> No
 
 
 @pytest.mark.parametrize("task", [CONTRAST, RETRIEVE], ids=["contrast", "retrieve"])
-def test_views_that_networks_do_not_admit_are_told(task: Task, contrasted: WeightData) -> None:
+def test_views_that_networks_do_not_admit_are_told(task: Task, contrasted: TaskData) -> None:
     task = replace(task, views=Augmentation(rescaling=0.5))
     with pytest.raises(ConfigError, match=r"task.views: augment.rescaling: got 0.5, but the netw"):
         task.build(MlpNetwork(hidden=(8,)), replace(contrasted, task=task))
@@ -169,6 +168,6 @@ def test_a_mixture_is_no_view() -> None:
         RETRIEVE.check_augmentation(Augmentation(mixup=1.0))
 
 
-def test_what_gives_weights_gives_no_vector(contrasted: WeightData) -> None:
+def test_what_gives_weights_gives_no_vector(contrasted: TaskData) -> None:
     with pytest.raises(ConfigError, match="got unchanged, which gives weights back"):
         CONTRAST.build(UnchangedNetwork(), contrasted)

@@ -13,10 +13,9 @@ from scipy.stats import kendalltau
 from dws import WeightSpace
 from training import loop
 from training.augmentation import Augmentation
-from training.data import WeightData
-from training.loop import Training
 from training.models import DwsNetwork, MlpNetwork
-from training.tasks import Contrast, PredictAccuracy, Regress, Task
+from training.settings import Training
+from training.tasks import Contrast, PredictAccuracy, Regress, Task, TaskData
 from zoo_gen import TrainingError
 
 SPACE = WeightSpace.mlp([1, 6, 1])
@@ -35,11 +34,17 @@ def weights(n: int = 420) -> torch.Tensor:
     return torch.randn(n, SPACE.size, generator=torch.Generator().manual_seed(0))
 
 
-def data_of(task: Task, values: dict[str, Any]) -> WeightData:
+def data_of(task: Task, values: dict[str, Any]) -> TaskData:
     targets = task.targets("here", values, ROWS)
     members = torch.arange(420)
-    return WeightData(
-        SPACE, weights(), targets.values, members, ROWS, targets.classes, 0, task=task
+    return TaskData(
+        space=SPACE,
+        theta=weights(),
+        member=members,
+        rows=ROWS,
+        task=task,
+        target=targets.values,
+        classes=targets.classes,
     )
 
 

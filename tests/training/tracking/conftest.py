@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.run import run_locally
+from training.local_engine import train_locally
 from training.tracking import Tracking
 from zoo_gen import Store
 
@@ -18,6 +18,6 @@ def trained(root: Store, job, tmp_path_factory):
     tracking = Tracking.connect(f"sqlite:///{folder}/mlflow.db", "tests", folder / "mlartifacts")
     tracking = tracking.with_parent("parent", "key", {"a": {"b": [1, 2]}}, "config: text")
     one = job(kind="dwsnet", seed=7)
-    run_locally(root, [one], tracking, lambda job, epoch, record: None)
+    train_locally(root, [one], tracking, lambda job, epoch, record: None)
     client = MlflowClient(tracking.uri)
     return one, tracking, client, client.get_run(tracking.find(one.hash8, finished=True))

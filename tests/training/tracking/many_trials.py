@@ -11,15 +11,18 @@ import threading
 import time
 from pathlib import Path
 
-from training.loop import Training
+from training.jobs import TrainingJob
 from training.models import MlpNetwork
-from training.results import Job, Result
+from training.results import Result
+from training.settings import Training
 from training.tracking import Tracking
 
 
-def trial_job(number: int) -> Job:
+def trial_job(number: int) -> TrainingJob:
     """What a trial pretends to train."""
-    return Job("many", f"trial-{number}", MlpNetwork(), Training(), number, "zoos/many-00000000")
+    return TrainingJob(
+        "many", f"trial-{number}", MlpNetwork(), Training(), number, "zoos/many-00000000"
+    )
 
 
 def record(number: int, epoch: int) -> dict[str, float]:

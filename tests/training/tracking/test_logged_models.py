@@ -12,9 +12,9 @@ from dws.symmetries import flip_signs
 from training import results
 from training.data import prepare
 from training.model_file import state_of
-from training.run import run_job, track_again
 from training.tracking import Tracking
 from training.tracking.models import load_model
+from training.train_job import track_again, train_job
 from zoo_gen import Store
 
 
@@ -47,7 +47,7 @@ def test_the_logged_model_of_canonical_weights_takes_any(
     root: Store, job, data, memory, tracking
 ) -> None:
     one = job(seed=8, prepare="canonical-sine")
-    run_job(root, one, tracking, memory())
+    train_job(root, one, tracking, memory())
     ours = one.network.build(data.space, data.classes)
     ours.load_state_dict(state_of(root.read(f"{one.folder}/model.safetensors")))
     theirs = load_model(tracking.uri, tracking.find(one.hash8))
@@ -61,7 +61,7 @@ def test_a_canonical_model_is_tracked_again_with_its_form(
     root: Store, job, data, memory, tracking
 ) -> None:
     one = job(seed=9, prepare="canonical-sine")
-    run_job(root, one, tracking, memory())
+    train_job(root, one, tracking, memory())
     first = load_model(tracking.uri, tracking.find(one.hash8))(data.theta[:5])
     again = Tracking.connect(tracking.uri, "again", None).with_parent("p", "k", {}, "")
     track_again(root, one, again)
@@ -73,7 +73,7 @@ def test_a_run_says_which_weights_its_model_takes(root: Store, job, data, memory
     from mlflow import MlflowClient
 
     one = job(seed=10, prepare="align")
-    run_job(root, one, tracking, memory())
+    train_job(root, one, tracking, memory())
     run_id = tracking.find(one.hash8)
     tags = MlflowClient(tracking.uri).get_run(run_id).data.tags
     assert tags["model_input"].startswith("aligned to the mean of the training networks")

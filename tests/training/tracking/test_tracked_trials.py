@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from training.search.ledger import Trial
 from training.search.settings import Objective
+from training.search.trials import Trial
 from training.tracking import Tracking
 from training.tracking.store import client_of
 from training.tracking.trials import TrackedTrials
@@ -108,7 +108,7 @@ def test_a_trial_that_could_not_be_written_is_no_known_one(
     trials: TrackedTrials, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after the search's run has ended, and with it what still ran below it."""
-    monkeypatch.setattr("training.tracking.store.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("training.tracking.store.RETRY_SECONDS", 0.0)
     with monkeypatch.context() as away:
         planted(away, "log_batch", failures=float("inf"))
         trials.put(DONE, RECORDS)

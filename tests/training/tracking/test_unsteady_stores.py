@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from training.run import run_job, track_again
 from training.tracking import Tracking
+from training.train_job import track_again, train_job
 from zoo_gen import Store, TrackingError
 
 ROOT = Path(__file__).parents[3]
@@ -41,8 +41,8 @@ def test_a_continued_training_logs_each_epoch_once(root: Store, job, memory, tra
 
     one, checkpoints = job(seed=3, epochs=5), memory(interrupt_after=3)
     with pytest.raises(KeyboardInterrupt):
-        run_job(root, one, tracking, checkpoints)
-    run_job(root, one, tracking, checkpoints)
+        train_job(root, one, tracking, checkpoints)
+    train_job(root, one, tracking, checkpoints)
     history = MlflowClient(tracking.uri).get_metric_history(tracking.find(one.hash8), "val_loss")
     assert sorted(m.step for m in history) == [1, 2, 3, 4, 5]
 
@@ -73,7 +73,7 @@ def test_a_store_that_fails_in_between_loses_nothing(
 
     monkeypatch.setattr(MlflowClient, "log_batch", flaky)
     one = job(seed=4, epochs=5)
-    run_job(root, one, tracking, memory())
+    train_job(root, one, tracking, memory())
     assert len(calls) == 5  # parameters; four attempts at all metrics, two of which failed
     assert [e for e, _ in tracking.curve(tracking.find(one.hash8), "val_loss")] == [1, 2, 3, 4, 5]
 

@@ -118,6 +118,8 @@ def arena(src: Path) -> Rows:
     )
     siren = any(name.startswith("kernel_net") for name, _ in config)
     forward_pass = ForwardPass("sine", 30.0, 0.0) if siren else UNKNOWN
+    if (about := files[0].about) is not None:
+        forward_pass = ForwardPass.from_dict(about.get("network"))
     return Rows("nef-arena", src, listing, forward_pass, config, "keras", fetch, by_name=True)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from zoo_gen.exchange.imports.checkpoints import PLAIN, Checkpoints, Extra
 from zoo_gen.exchange.imports.files import ENDINGS, INDEX, BadFile, Reading, State, by_ending
 from zoo_gen.exchange.imports.listing import Listing, fingerprint, masked
 from zoo_gen.exchange.imports.tables import read_table
-from zoo_gen.recipe.forward_pass import ForwardPass
+from zoo_gen.exchange.writing import MARKER
+from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
 from zoo_gen.recipe.recipe import SPLITS
 from zoo_gen.zoo.shards import Columns
 
-PAPER = ForwardPass("sine", 30.0, 0.5)
-SIREN = ForwardPass("sine", 30.0, 0.0)
-MARKER = "dwszoo-export.json"  # what `dwszoo export` leaves beside the files
+WAVES = ForwardPass("sine", 30.0, 0.5)
+PAPER = replace(WAVES, grid="xy")
+SIREN = ForwardPass("sine", 30.0, 0.0, grid="ij", low=-1.0)
 
 MNIST_FOLDER = re.compile(r"[^_]+_png_(training|testing)_(\d+)_(\d+)$")
 MNIST_TRAINING = 60_000  # test images are counted on from here, as in the IDX files
@@ -98,7 +99,7 @@ def sine(src: Path) -> Checkpoints:
     splits = _own_splits(src, names)
     rows = [_Row(f, i, 0, splits.get(f, "")) for i, f in enumerate(_files(names, (".pth",)))]
     extra = Extra({"amplitude": np.float32, "frequency": np.float32}, _coefficients)
-    found = _checkpoints("dwsnets-sine", src, rows, "model_0.pth", PAPER, extra)
+    found = _checkpoints("dwsnets-sine", src, rows, "model_0.pth", WAVES, extra)
     found.allowed = ("coef", "x", "y")  # the signal, beside the network that was fitted to it
     return found
 
@@ -168,9 +169,7 @@ def folder(
         raise SourceError(f"{labels}: signal is unknown for some files; fill it in or drop it")
     rows = [_Row(file, int(signal[i]), int(view[i]), str(split[i])) for i, file in enumerate(files)]
     marker = src / MARKER
-    known = json.loads(marker.read_text()).get("network") if marker.is_file() else None
-    forward_pass = ForwardPass.from_dict(known)
-    found = _checkpoints("folder", src, rows, "a.pth", forward_pass, None, beside, columns)
+    found = _checkpoints("folder", src, rows, "a.pth", UNKNOWN, None, beside, columns)
     found.reading = reading
     passed_over = [n for n in others if src / n not in (labels, marker)]
     if passed_over:
@@ -227,7 +226,23 @@ def _checkpoints(
         marks,
         known,
     )
-    return Checkpoints(kind, src, files, listing, forward_pass, extra, ("label",))
+    return Checkpoints(kind, src, files, listing, _exported(src) or forward_pass, extra, ("label",))
+
+
+def _exported(src: Path) -> ForwardPass | None:
+    """What the networks compute, as `dwszoo export` left it beside them."""
+    marker = next((m for m in (src / MARKER, src.parent / MARKER) if m.is_file()), None)
+    return None if marker is None else ForwardPass.from_dict(_about(marker).get("network"))
+
+
+def _about(marker: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(marker.read_text())
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{marker}: it cannot be read ({error}); delete it") from error
+    if not isinstance(about, dict):
+        raise SourceError(f"{marker}: it does not describe an export; delete it")
+    return about
 
 
 def walked(src: Path) -> list[str]:
@@ -267,8 +282,8 @@ def _parts(name: str) -> list[str]:
 
 
 def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
-    """File -> split, of a splits.json with paths that were right on its author's machine."""
-    told = [name for name in names if name.rsplit("/", 1)[-1] == "splits.json"]
+    """File -> split, of a *splits.json with paths that were right on its author's machine."""
+    told = [name for name in names if name.rsplit("/", 1)[-1].endswith("splits.json")]
     places = [src / name for name in sorted(told, key=lambda n: (n.count("/"), n))]
     if not places:
         return {}

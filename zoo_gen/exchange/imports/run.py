@@ -19,11 +19,11 @@ import torch
 
 from zoo_gen.errors import SourceError, ZooError
 from zoo_gen.exchange.imports.listing import Foreign
-from zoo_gen.make.generate import read_description, shard_name
 from zoo_gen.recipe.forward_pass import ForwardPass
 from zoo_gen.recipe.recipe import FORMAT, Split, hash8, hashed
 from zoo_gen.zoo import shards
 from zoo_gen.zoo.description import write_forward_pass, write_space
+from zoo_gen.zoo.layout import read_description, shard_name
 from zoo_gen.zoo.store import Store
 
 SHARD_BYTES = 32 << 20  # of weights
@@ -79,11 +79,15 @@ class Import:
         """Networks of the zoo."""
         return len(self.source.listing)
 
+    @property
+    def what_they_compute(self) -> ForwardPass:
+        """As given, or as the source says."""
+        return self.forward_pass or self.source.forward_pass
+
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """Everything that changes a row."""
         source, listing = self.source, self.source.listing
-        forward_pass = self.forward_pass or source.forward_pass
         rows = self.rows_per_shard or max(
             1, min(MOST_ROWS, SHARD_BYTES // (4 * source.layout.space.size))
         )
@@ -95,7 +99,7 @@ class Import:
             },
             "fingerprint": listing.fingerprint,
             "signals": len(np.unique(listing.signal)),
-            "network": write_forward_pass(forward_pass, source.format),
+            "network": write_forward_pass(self.what_they_compute, source.format),
             "zoo": {
                 "fit": None,
                 "split": hashed(self.split),

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dws import WeightSpace
-from zoo_gen.recipe.classifier import Architecture, Cnn, InputShape
+from zoo_gen.recipe.architectures import Architecture, Cnn
+from zoo_gen.sources.labelled import InputShape
 
 aten: Any = torch.ops.aten
 

@@ -17,7 +17,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from zoo_gen.make.classifiers.runs import Run
+from zoo_gen.make.classifiers.runs import ClassifierRun
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Update:
         theta: ``[m, size]``, changed by every step.
     """
 
-    def __init__(self, runs: list[Run], theta: Tensor) -> None:
+    def __init__(self, runs: list[ClassifierRun], theta: Tensor) -> None:
         self.rules = [RULES[str(run.settings["optimizer"])] for run in runs]
         self.rates = [run.number("learning_rate") for run in runs]
         self.decay = _column([run.number("weight_decay") for run in runs])

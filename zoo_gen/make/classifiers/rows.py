@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
-from zoo_gen.make.classifiers.evaluate import Scores, accuracy
-from zoo_gen.make.classifiers.runs import Images, Rows, Run, dealt_pair, draw_run
+from zoo_gen.make.classifiers.runs import ClassifierRun, dealt_pair, draw_run
 from zoo_gen.make.classifiers.train import train
-from zoo_gen.recipe.classifier import HYPERPARAMETERS, Classifier
-
-if TYPE_CHECKING:
-    from zoo_gen.recipe.recipe import Recipe
-    from zoo_gen.sources import Signals
-
-Columns = dict[str, npt.NDArray[Any]]
-RUN_STEPS = "run_steps"  # the column `steps` tells of the snapshot
+from zoo_gen.make.job import Progress, ShardJob
+from zoo_gen.recipe.classifier import HYPERPARAMETERS, PAIR, RUN_STEPS, Classifier
+from zoo_gen.recipe.recipe import Recipe
+from zoo_gen.recipe.scores import Scores, accuracy
+from zoo_gen.sources.labelled import LabelledImages, Rows
+from zoo_gen.zoo.shards import Columns
 
 
-def classifier_columns(
-    recipe: Recipe,
-    fit: Classifier,
-    signals: Signals,
-    members: Rows,
-    progress: Callable[[int], None],
-) -> Columns:
-    """Train and evaluate the classifiers of one shard.
-
-    Args:
-        recipe: of the zoo.
-        fit: the recipe's.
-        signals: of the source, all of them.
-        members: of the shard: whole runs, all snapshots of one after the other.
-        progress: called with the number of networks done since the last call.
-
-    Returns:
-        Name -> array, a row per member.
-    """
-    images, snapshots = Images.of(signals), len(fit.snapshots)
+def trained_members(
+    fit: Classifier, job: ShardJob, members: Rows, progress: Progress
+) -> tuple[Columns, dict[str, Any]]:
+    """Classifiers that are trained and evaluated, as `zoo_gen.make.members.Make`."""
+    recipe, signals = job.recipe, job.signals
+    images, snapshots = LabelledImages.of(signals), len(fit.snapshots)
     numbers = members[::snapshots] // snapshots
     runs = [the_run(recipe, fit, images, int(number)) for number in numbers]
-    # most of the work is training; what is left of the count is told after the evaluation
+    # most of the work is training; the last of each run counts once it is evaluated
     theta = train(fit, runs, images, lambda done: progress(done * (snapshots - 1)))
     found = []
     for run, weights in zip(runs, theta, strict=True):
@@ -54,11 +35,11 @@ def classifier_columns(
     flat = theta.flatten(0, 1).numpy()
     good = np.isfinite(flat).all(1) & np.isfinite(scores["loss"])
     steps = np.array([run.snapshot_steps(fit.snapshots) for run in runs])
-    return {
+    columns: Columns = {
         "member": members,
         "signal": members // snapshots,
         "view": (members % snapshots).astype(np.int32),
-        "split": recipe.assigned(signals)[members // snapshots],
+        "split": job.assigned[members // snapshots],
         "seed": np.repeat(np.array([run.seed for run in runs], np.int64), snapshots),
         "theta": flat,
         "loss": scores.pop("loss"),
@@ -68,9 +49,10 @@ def classifier_columns(
         **scores,
         **{name: np.repeat(column, snapshots) for name, column in _settings(runs).items()},
     }
+    return columns, {}
 
 
-def the_run(recipe: Recipe, fit: Classifier, images: Images, number: int) -> Run:
+def the_run(recipe: Recipe, fit: Classifier, images: LabelledImages, number: int) -> ClassifierRun:
     """A run of a zoo: a function of the recipe and its number alone."""
     pair = None
     if fit.classes == "pairs":
@@ -79,7 +61,7 @@ def the_run(recipe: Recipe, fit: Classifier, images: Images, number: int) -> Run
     return draw_run(fit, recipe.member_seed(number), pair)
 
 
-def _scores(fit: Classifier, run: Run, theta: Tensor, images: Images) -> Columns:
+def _scores(fit: Classifier, run: ClassifierRun, theta: Tensor, images: LabelledImages) -> Columns:
     """Of the snapshots of one run, each ``[snapshots]``."""
     space = fit.space(images.shape, images.classes)
 
@@ -110,7 +92,7 @@ def evaluated(images: int, most: int) -> Rows:
     return np.sort(np.random.default_rng([*b"evaluation"]).permutation(images)[:most])
 
 
-def _settings(runs: list[Run]) -> Columns:
+def _settings(runs: list[ClassifierRun]) -> Columns:
     """What was drawn for each run, ``[runs]``."""
     columns: Columns = {}
     for name in HYPERPARAMETERS:
@@ -122,6 +104,6 @@ def _settings(runs: list[Run]) -> Columns:
         else:
             columns[name] = np.array(values, np.float32)
     if runs[0].pair is not None:
-        for i, name in enumerate(("class_a", "class_b")):
+        for i, name in enumerate(PAIR):
             columns[name] = np.array([run.pair[i] for run in runs if run.pair], np.int64)
     return columns

@@ -15,8 +15,9 @@ from torch import Tensor
 from dws import WeightSpace
 from zoo_gen.make.classifiers.gradients import Gradients, floats
 from zoo_gen.make.classifiers.optimizers import Update
-from zoo_gen.make.classifiers.runs import Images, Order, Run
+from zoo_gen.make.classifiers.runs import ClassifierRun, Order
 from zoo_gen.recipe.classifier import Classifier
+from zoo_gen.sources.labelled import LabelledImages
 
 CACHE_FLOATS = 1 << 22  # of a batch of networks: weights, moments, activations in the cache
 MAX_BATCH = 32
@@ -24,8 +25,8 @@ MAX_BATCH = 32
 
 def train(
     fit: Classifier,
-    runs: list[Run],
-    images: Images,
+    runs: list[ClassifierRun],
+    images: LabelledImages,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
     """Train these runs.
@@ -47,7 +48,9 @@ def train(
     return out
 
 
-def batches(fit: Classifier, runs: list[Run], images: Images) -> Iterator[list[int]]:
+def batches(
+    fit: Classifier, runs: list[ClassifierRun], images: LabelledImages
+) -> Iterator[list[int]]:
     """Indices of runs that are trained together: one activation, the longest first."""
     space = fit.space(images.shape, images.classes)
     own = floats(fit.network, space, images.shape, fit.batch_size)
@@ -58,7 +61,9 @@ def batches(fit: Classifier, runs: list[Run], images: Images) -> Iterator[list[i
         yield from (mine[start : start + most] for start in range(0, len(mine), most))
 
 
-def _train_batch(fit: Classifier, space: WeightSpace, runs: list[Run], images: Images) -> Tensor:
+def _train_batch(
+    fit: Classifier, space: WeightSpace, runs: list[ClassifierRun], images: LabelledImages
+) -> Tensor:
     """Snapshots ``[m, snapshots, size]`` of runs of one activation, sorted by falling steps."""
     theta = torch.from_numpy(np.stack([run.initial(space) for run in runs]))
     activation, size = str(runs[0].settings["activation"]), fit.batch_size
@@ -82,7 +87,7 @@ def _train_batch(fit: Classifier, space: WeightSpace, runs: list[Run], images: I
 class _Feed:
     """The minibatches of a batch of runs."""
 
-    def __init__(self, fit: Classifier, runs: list[Run], images: Images) -> None:
+    def __init__(self, fit: Classifier, runs: list[ClassifierRun], images: LabelledImages) -> None:
         self.images, (self.low, high), size = images, fit.network.pixels, fit.batch_size
         self.span = np.float32(high - self.low)
         self.own = [run.training(images) for run in runs]
@@ -107,7 +112,7 @@ class _Feed:
 class _Mask:
     """Which hidden neurons are left out for which images of a batch."""
 
-    def __init__(self, runs: list[Run], space: WeightSpace, size: int) -> None:
+    def __init__(self, runs: list[ClassifierRun], space: WeightSpace, size: int) -> None:
         self.widths = [space.sizes[axis] for axis in space.hidden]
         self.shares = [run.dropout for run in runs]
         self.generators = [run.generator("dropout") for run in runs]

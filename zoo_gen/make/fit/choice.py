@@ -1,4 +1,4 @@
-"""Which execution fits: told by the person, or a function of the recipe and the machine.
+"""Which execution fits: the one asked for, or a function of the recipe and the machine.
 
 Never of how much of a zoo is left, so that a zoo that was interrupted goes on as it began.
 """
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.fit import compiled, eager, fused
 from zoo_gen.make.fit.compiler import NoCompilerError, kernel
 from zoo_gen.make.fit.problem import Problem
@@ -39,17 +39,16 @@ def choose(fitting: Fitting, fit: Fit, members: int, points: int) -> str:
         points: of a signal.
 
     Returns:
-        A key of `RUNS`. Where what was asked for cannot be, the next best; a line in the log of
-        ``dwszoo`` tells why, once.
+        A key of `RUNS`; the next best, with a warning, where the one asked for is not possible.
     """
     if fitting == "eager":
         return "eager"
-    operations = work(fit, members, points)
+    operations = fit.gpu_operations(members, points)
     if fitting == "fused" or (fitting == "auto" and operations >= LARGE):
         if torch.cuda.is_available():
             return _on_gpu(fit)
         if fitting == "fused":
-            tell_once("the fused fit needs a GPU that torch can use, there is none: without it")
+            log_once("the fused fit needs a GPU that torch can use, there is none: without it")
     if fitting == "auto" and operations < SMALL:
         return "eager"
     layers = len(fit.widths) - 1
@@ -63,15 +62,11 @@ def choose(fitting: Fitting, fit: Fit, members: int, points: int) -> str:
     return "compiled"
 
 
-def work(fit: Fit, members: int, points: int) -> float:
-    """Floating-point operations of a zoo's matrix products, about."""
-    return 6.0 * members * fit.steps * (fit.points_per_step or points) * fit.space.size
-
-
-def wants_gpu(fitting: Fitting, fit: Fit, members: int, points: int) -> bool:
-    """Whether a GPU would be used if there were one."""
-    large = work(fit, members, points) >= LARGE
-    return fitting == "fused" or (fitting == "auto" and large)
+def wants_gpu(fitting: Fitting, operations: float) -> bool:
+    """Whether a GPU would be used if there were one (`Maker.gpu_operations`)."""
+    if not operations:
+        return False
+    return fitting == "fused" or (fitting == "auto" and operations >= LARGE)
 
 
 def _on_gpu(fit: Fit) -> str:
@@ -80,10 +75,10 @@ def _on_gpu(fit: Fit) -> str:
         reason = "the fused fit needs the package triton"
     if reason is None:
         return "fused"
-    tell_once(f"{reason}: fitting on the GPU without it, slower")
+    log_once(f"{reason}: fitting on the GPU without it, slower")
     return "batched"
 
 
 def _eager(reason: str) -> str:
-    tell_once(f"{reason}: fitting without, about four times slower")
+    log_once(f"{reason}: fitting without, about four times slower")
     return "eager"

@@ -21,16 +21,16 @@ SECONDS = 120
 
 
 class NoCompilerError(Exception):
-    """The kernel cannot be built here; says why."""
+    """The kernel cannot be built here, and why."""
 
 
 @cache
 def kernel() -> ctypes.CDLL:
     """The built kernel, from the cache or built now.
 
-    It lies in ``$DWSZOO_CACHE``, or ``dwszoo`` below ``$XDG_CACHE_HOME`` or ``~/.cache``, under a
-    name that tells source, compiler and kind of processor apart. The first process of a machine
-    builds it, the others wait for that.
+    It is kept in ``$DWSZOO_CACHE``, or ``dwszoo`` below ``$XDG_CACHE_HOME`` or ``~/.cache``, named
+    for source, compiler and kind of processor. The first process of a machine builds it, the others
+    wait for that.
 
     Raises:
         NoCompilerError: there is no C compiler, or it fails.
@@ -56,10 +56,10 @@ def kernel() -> ctypes.CDLL:
 
 
 def cache_folder() -> Path:
-    """Where built kernels lie; where that cannot be written, a folder of this process's own."""
-    told = os.environ.get("DWSZOO_CACHE")
+    """Folder of built kernels; where that cannot be written, a folder of this process's own."""
+    chosen = os.environ.get("DWSZOO_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(told) if told else base / "dwszoo"
+    folder = Path(chosen) if chosen else base / "dwszoo"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.fit.gradients import Gradients
 from zoo_gen.make.fit.problem import Problem, drawn_points
 
@@ -50,7 +50,7 @@ def run(
             if not out_of_memory(error) or batch == 1:
                 raise
             batch = max(1, min(batch, len(members)) // 2)
-            tell_once("memory is full: fewer networks are fitted at once from here on")
+            log_once("memory is full: fewer networks are fitted at once from here on")
             queue.extendleft(reversed(members))
     return steps
 

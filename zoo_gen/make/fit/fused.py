@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_gen.log_once import tell_once
+from zoo_gen.log import log_once
 from zoo_gen.make.fit import eager
 from zoo_gen.make.fit.compiled import ACTIVATIONS
 from zoo_gen.make.fit.problem import Problem
 from zoo_gen.recipe.fit import Fit
 
-LAUNCH = 128  # steps of a launch: between two, members that have ended are told and left out
+LAUNCH = 128  # steps of a launch: between two, members that have ended are counted and left out
 ROWS = 4  # as in the kernel
 MOST_WIDTH, MOST_HIDDEN, MOST_IN, MOST_OUT = 64, 4, 3, 4
 TILE_FLOATS = 1024  # of one layer's activations; with twice as many, registers spill on sm_90
@@ -51,7 +51,7 @@ def batched(problem: Problem, theta: Tensor, progress: Callable[[int], None]) ->
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the numbers of theta lie among the padded ones of a member, as the kernel has them.
+    """Positions of the numbers of theta among the padded ones of a member, as the kernel has them.
 
     Attributes:
         width: N, of all hidden layers.
@@ -95,7 +95,7 @@ def run(
     """Fit all members, as `make.fit.eager.run`. Where the GPU's memory is full, half at once.
 
     Args:
-        problem, theta, progress: as there; theta may lie anywhere.
+        problem, theta, progress: as there; theta may be on any device.
         device: ``"cpu"`` under Triton's interpreter.
         precision: of the matrix products, one of `PRECISIONS`: plain float32, or on tensor cores
             as three products of 19 bits (nearly float32) or one.
@@ -105,7 +105,7 @@ def run(
     except RuntimeError as error:  # torch's; those of Triton have no such base
         if len(theta) == 1 or not eager.out_of_memory(error):
             raise
-    tell_once("the GPU's memory is full: fewer networks are fitted at once from here on")
+    log_once("the GPU's memory is full: fewer networks are fitted at once from here on")
     half = len(theta) // 2
     parts = []
     for rows in (slice(0, half), slice(half, None)):

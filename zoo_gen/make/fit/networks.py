@@ -16,7 +16,7 @@ from zoo_gen.make.fit.problem import Array, Problem, losses, outputs
 from zoo_gen.make.fit.start import init
 from zoo_gen.recipe.fit import Fit, Fitting
 
-TELL_SECONDS = 0.2
+REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def fit_networks(
     _check(fit, seeds, coordinates, targets)
     inputs = fit.forward_pass.inputs(coordinates)
     problem = Problem(fit, seeds, inputs, np.ascontiguousarray(targets))
-    theta, told = init(fit, seeds), _Throttled(progress)
+    theta, counter = init(fit, seeds), _Throttled(progress)
     execution = choose(fitting, fit, members or len(seeds), len(coordinates))
-    steps = RUNS[execution](problem, theta, told.add)
-    told.flush()
+    steps = RUNS[execution](problem, theta, counter.add)
+    counter.flush()
     loss, square = _errors(problem, theta)
     diverged = ~(torch.isfinite(loss) & torch.isfinite(theta).all(1)) | (steps < 0)
     steps = torch.where(steps < 0, -1 - steps, steps).int()
@@ -112,17 +112,17 @@ def _errors(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Throttled:
-    """Adds up progress, and tells it a few times a second: a network may take a millisecond."""
+    """Adds up progress and reports it a few times a second: a network may take a millisecond."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self.tell, self.count, self.told = tell, 0, time.monotonic()
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self.report, self.count, self.reported = report, 0, time.monotonic()
 
     def add(self, more: int) -> None:
         self.count += more
-        if time.monotonic() - self.told > TELL_SECONDS:
+        if time.monotonic() - self.reported > REPORT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         if self.count:
-            self.tell(self.count)
-        self.count, self.told = 0, time.monotonic()
+            self.report(self.count)
+        self.count, self.reported = 0, time.monotonic()

@@ -61,7 +61,7 @@ class Problem:
 
 
 def outputs(fit: Fit, theta: Tensor, x: Array) -> Tensor:
-    """What the last layer answers at these inputs, ``[m, points, d_out]``."""
+    """Outputs of the last layer at these inputs, ``[m, points, d_out]``."""
     points = torch.from_numpy(x).unsqueeze(0)
     batch = max(1, (1 << 20) // (len(x) * max(fit.widths)))
     forward_pass, space = fit.forward_pass, fit.space
@@ -69,12 +69,12 @@ def outputs(fit: Fit, theta: Tensor, x: Array) -> Tensor:
 
 
 def losses(fit: Fit, out: Tensor, y: Tensor) -> Tensor:
-    """The mean loss ``[m]`` of each network, given its last layer's answers ``[m, ...]``."""
+    """The mean loss ``[m]`` of each network, given its last layer's outputs ``[m, ...]``."""
     if fit.loss == "cross_entropy":
-        told = torch.nn.functional.binary_cross_entropy_with_logits(out, y, reduction="none")
+        each = torch.nn.functional.binary_cross_entropy_with_logits(out, y, reduction="none")
     else:
-        told = (out - y).square()
-    return told.flatten(1).mean(1)
+        each = (out - y).square()
+    return each.flatten(1).mean(1)
 
 
 def drawn_points(

@@ -64,7 +64,7 @@ def _activation(z, w0, ACTIVATION: tl.constexpr):
 
 @triton.jit
 def _hidden(h, weight, w0, N: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr):
-    """A hidden layer above the first: ``[T, N]`` to what it answers, and the slope."""
+    """A hidden layer above the first: ``[T, N]`` to its outputs, and their slope."""
     n = tl.arange(0, N)
     matrix = tl.load(weight + n[:, None] * N + n[None, :])
     z = tl.dot(h, matrix, input_precision=PRECISION) + tl.load(weight + N * N + n)[None, :]
