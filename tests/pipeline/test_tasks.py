@@ -212,7 +212,7 @@ WRONG = {
     ("digits", "task={kind: regress, columns: []}"): r"^task.columns: got \[\], expected one or",
     ("digits", "task={kind: regress, column: a}"): r"^task.column: unknown key .did you mean colum",
     ("digits", "train_on=[0]"): r"^train_on: got \[0\], expected different numbers, each 1 or more",
-    ("digits", "source={kind: zoo, path: a}"): r"^zoo: the source is a zoo that is there",
+    ("digits", "source={kind: zoo, path: a}"): r"^zoo: the source is an existing zoo",
     ("digits", "source={kind: zoo}"): r"^source.path: missing; give the folder of a zoo",
 }
 
