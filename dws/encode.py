@@ -2,7 +2,7 @@
 
 Each of these gives features of its ``target``, which is another space than its ``space`` where it
 adds tensors or changes axes; of tensors that it adds, `ProbeFeatures` gives those alone. Those that
-add channels tell in ``out_channels`` how many come out.
+add channels name in ``out_channels`` how many come out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FourierFeatures(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Make fixed axes permutable, and tell their positions apart by learned channels.
+    """Make fixed axes permutable, and distinguish their positions by learned channels.
 
     The other known way to treat inputs and outputs: the layers share their weights over the
     positions of these axes too, which is far cheaper where an axis is long; what the fixed basis

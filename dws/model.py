@@ -64,7 +64,7 @@ class DWSNet(nn.Module):
             features that are not an MLP's plain weights, or beside a projection of its outputs;
             ``permute`` or ``project`` of axes that are not fixed.
 
-    Source: Navon et al. 2023, section 5; options as told in their own docstrings.
+    Source: Navon et al. 2023, section 5; options as in their own docstrings.
     """
 
     def __init__(

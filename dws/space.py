@@ -475,7 +475,7 @@ class WeightSpace:
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
-        """What tells spaces apart: the order of tensors counts (it is that of the flat vector)."""
+        """What distinguishes spaces: the order of tensors counts (it is that of the flat vector)."""
         parts = (self.parents, self.kinds, self.roles, self.layout)
         identity = tuple(self.axes.items()), frozenset(self.sizes.items()), self.hidden
         return (*identity, *(frozenset(part.items()) for part in parts))

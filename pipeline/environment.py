@@ -1,4 +1,4 @@
-"""Where and how a command works."""
+"""Where and how a command runs: root, engine, workers, console."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @dataclass
-class Workplace:
-    """Where and how a command works; nothing in it changes a result.
+class Environment:
+    """Where and how a command runs; nothing in it changes a result.
 
     Attributes:
         store: the root.
         engine: ``"ray"``, or ``"local"`` for this process alone.
         address: of a Ray cluster; None starts a local Ray.
         workers: processes; None for one per CPU.
-        workers_per_model: of them, how many share the training of one model.
-        fitting: which execution fits networks; changes them by rounding.
+        workers_per_model: how many of them share the training of one model.
+        fitting: which implementation fits networks; changes them by rounding.
         console: for progress and messages.
     """
 
@@ -40,7 +40,7 @@ class Workplace:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _stack: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> Workplace:
+    def __enter__(self) -> Environment:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,7 +50,7 @@ class Workplace:
     def cpus(self) -> int:
         """CPUs of the Ray session, which is started or joined at the first use."""
         if self.address is None:
-            # read while Ray is imported: a Ray of one machine listens on loopback alone
+            # read as Ray is imported: a Ray of one machine listens on loopback alone
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
         from zoo_gen.make.ray_engine import cluster
@@ -59,6 +59,6 @@ class Workplace:
         with self.console.status(f"starting {where}"):
             return self._stack.enter_context(cluster(self.address, self.workers))
 
-    def say(self, text: str) -> None:
-        """A line for the person."""
+    def echo(self, text: str) -> None:
+        """Print a line on standard error."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Whether the models of a config can learn its task on its zoo, told before hours of fitting."""
+"""Whether the models of a config can learn its task on its zoo, checked before hours of fitting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pipeline.config.built_in import built_in
-from pipeline.config.config import Config, raw_config
-from pipeline.config.messages import nearest
+from pipeline.config.builtin import built_in_configs
+from pipeline.config.config import Config
+from pipeline.config.files import nearest, read_config
 from pipeline.zoo_facts import ZooFacts, configs_with
 from training.data import canonical
 from training.tasks import PredictAccuracy, Task, TaskData
@@ -22,7 +22,7 @@ def check_signals(config: Config, zoo: Zoo, signals: Signals, whole: Callable[[]
     """Raise unless networks of these signals, split as they will be, can teach the task.
 
     Args:
-        config: whose limit the message speaks of.
+        config: its limit is named in the message.
         zoo: how networks are fitted; classifiers are not of single signals and pass.
         signals: limited.
         whole: gives the signals without a limit, of which more may be enough.
@@ -41,7 +41,7 @@ def check_signals(config: Config, zoo: Zoo, signals: Signals, whole: Callable[[]
 
 
 def _problem(task: Task, zoo: Zoo, signals: Signals) -> ConfigError | TrainingError | None:
-    """Why the task cannot be learned from networks of these signals, as far as labels tell."""
+    """Why the task cannot be learned from networks of these signals, as far as labels show."""
     if not zoo.fit.per_signal:
         return None
     try:
@@ -64,7 +64,7 @@ def check_models(config: Config, facts: ZooFacts) -> None:
             f"models: {config.name} has none, its zoo is all that it makes; "
             "`dwszoo generate` makes it, `dwszoo inspect` shows it"
         )
-    check_columns(config.task_or_default, facts, told=config.task is not None)
+    check_columns(config.task_or_default, facts, named=config.task is not None)
     config.task_or_default.check_fit(None if config.zoo is None else config.zoo.fit)
     data = TaskData.blank(
         facts.space, config.task_or_default, facts.classes or 2, facts.forward_pass
@@ -80,16 +80,16 @@ def check_models(config: Config, facts: ZooFacts) -> None:
             raise ConfigError(f"models.{name}: {error}") from error
 
 
-def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
+def check_columns(task: Task, facts: ZooFacts, named: bool) -> None:
     """Raise `ConfigError` where the zoo lacks a column of the task; names configs that have it.
 
     Args:
-        told: whether the config names the task, or it is the default.
+        named: whether the config names the task, or it is the default.
     """
     lacking = [name for name in task.needs if name not in facts.columns]
     if not lacking:
         return
-    others = configs_with(task.needs, {name: raw_config(name) for name in built_in()})
+    others = configs_with(task.needs, {name: read_config(name) for name in built_in_configs()})
     have = f"built-in configs whose zoos have it: {', '.join(others)}" if others else ""
     own = [name for name in facts.columns if name not in CONTRACT]
     meant = nearest(lacking[0], own)
@@ -97,7 +97,7 @@ def check_columns(task: Task, facts: ZooFacts, told: bool) -> None:
     if PredictAccuracy().column in own:
         hint = "{kind: predict-accuracy}"
     raise ConfigError(
-        f"task: {task.kind}{'' if told else ' (where none is named)'} learns the column"
+        f"task: {task.kind}{'' if named else ' (the default)'} learns the column"
         f"{'s' if len(task.needs) > 1 else ''} {', '.join(task.needs)}, but the zoo "
         f"{facts.name} has no {' and no '.join(lacking)}{meant}; of its own it has "
         f"{', '.join(own) or 'no column'}. Name another task, such as {hint}, or remove the models "

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline.commands.progress import Bar
-from pipeline.config.config import Config, checked, written
-from pipeline.config.messages import nearest
+from pipeline.config.config import Config, checked
+from pipeline.config.files import format_yaml, nearest
 from pipeline.config.ranges import with_params
-from pipeline.environment import Workplace
-from pipeline.experiment import Tracked, experiment
-from pipeline.steps import Run
+from pipeline.environment import Environment
+from pipeline.experiment import Experiment, TrackedRun, connect_tracking
+from pipeline.progress import Bar
+from pipeline.steps import check_models, generate_zoo
 from training.jobs import TrainingJob
 from training.search.queue import TrialQueue
 from training.search.sampler import Sampler
@@ -30,19 +30,19 @@ from zoo_gen import ConfigError, Store, TrainingError
 from zoo_gen.recipe.recipe import hash8
 
 
-class Search(Tracked):
+class Search(TrackedRun):
     """A search.
 
     Args:
         plain: the config without ranges.
         space: all ranges of the config.
-        place: where it is done.
+        environment: where it runs.
 
     Raises:
         ConfigError: what is wrong with the space or the settings, before anything starts.
     """
 
-    def __init__(self, plain: dict[str, Any], space: Space, place: Workplace) -> None:
+    def __init__(self, plain: dict[str, Any], space: Space, environment: Environment) -> None:
         config = checked(plain)
         self.settings: Tuning = config.tune
         self.model = searched_model(config, space)
@@ -51,9 +51,9 @@ class Search(Tracked):
         kept = {k: v for k, v in plain.items() if k not in ("tune", "train_on")}
         self.plain = kept | {"models": {self.model: plain["models"][self.model]}}
         self.one_job = self.plain | {"seeds": list(config.seeds[:1])}
-        self.run = Run(checked(self.one_job), shown(written(plain)), place)
-        self.run.require_models()
-        self.place = place
+        self.experiment = Experiment(checked(self.one_job), shown(format_yaml(plain)), environment)
+        check_models(self.experiment)
+        self.environment = environment
 
     @property
     def changes_zoo(self) -> bool:
@@ -63,7 +63,7 @@ class Search(Tracked):
     @cached_property
     def work_of(self) -> WorkOfTrial:
         """The work of a trial from its values."""
-        job, store = self.run.jobs[0], self.place.store
+        job, store = self.experiment.jobs[0], self.environment.store
         return WorkOfTrial(self.one_job, self.space, job, store, self.changes_zoo)
 
     @cached_property
@@ -71,7 +71,7 @@ class Search(Tracked):
         """Hash of all that makes it another search; its budget does not."""
         tune = self.settings
         plain: dict[str, Any] = {"space": self.space.as_dict(), "default": self.space.default}
-        plain |= {"job": self.run.jobs[0].settings, "objective": vars(self.objective)}
+        plain |= {"job": self.experiment.jobs[0].settings, "objective": vars(self.objective)}
         plain |= {"method": tune.method, "seed": tune.seed}
         if tune.method == "optuna":
             plain |= {"min_epochs": tune.min_epochs, "reduction": tune.reduction}
@@ -80,23 +80,23 @@ class Search(Tracked):
     @property
     def folder(self) -> str:
         """Where it is stored below the root."""
-        return f"searches/{self.run.config.name}-{self.key}"
+        return f"searches/{self.experiment.config.name}-{self.key}"
 
     @cached_property
     def trials(self) -> TrialStore:
         """Its trials on disk."""
-        return TrialStore(self.place.store, self.folder)
+        return TrialStore(self.environment.store, self.folder)
 
     @cached_property
     def tracking(self) -> Tracking:
         """The search's run in MLflow."""
         tune = self.settings
         params: dict[str, Any] = {"model": self.model, "method": tune.method, "seed": tune.seed}
-        params |= {"metric": self.objective.metric, "zoo": self.run.facts.folder}
+        params |= {"metric": self.objective.metric, "zoo": self.experiment.facts.folder}
         params |= {f"space.{key}": value for key, value in self.space.as_dict().items()}
-        title = f"tune {self.run.config.name} {self.model}"
-        return experiment(self.run.config, self.place).with_parent(
-            title, f"tune-{self.key}", params, self.run.text
+        title = f"tune {self.experiment.config.name} {self.model}"
+        return connect_tracking(self.experiment.config, self.environment).with_parent(
+            title, f"tune-{self.key}", params, self.experiment.text
         )
 
     def carry_out(self, retry: bool = False) -> list[Trial]:
@@ -119,7 +119,7 @@ class Search(Tracked):
         with ThreadPoolExecutor(1) as pool:
             opened = pool.submit(lambda: self.tracking)
             if not queue.empty:
-                _ = self.place.cpus  # starts or joins Ray
+                _ = self.environment.cpus  # starts or joins Ray
             children = TrackedTrials(opened.result(), self.model, self.objective)
         known = children.known()
         for trial in queue.ended:
@@ -127,7 +127,7 @@ class Search(Tracked):
                 children.put(trial, [])
         if not queue.empty:
             if not self.changes_zoo:
-                self.run.generate()
+                generate_zoo(self.experiment)
             self._run_trials(queue, children)
         best = best_of(queue.ended, self.objective)
         children.close(best)
@@ -139,28 +139,28 @@ class Search(Tracked):
         done, interrupted = len(queue.ended), len(queue.interrupted)
         if done or interrupted:
             continued = f", {interrupted} continue where they stopped" if interrupted else ""
-            name = f"{self.run.config.name}-{self.key}"
-            self.place.say(f"search {name}: {done} trials are finished{continued}")
+            name = f"{self.experiment.config.name}-{self.key}"
+            self.environment.echo(f"search {name}: {done} trials are finished{continued}")
 
     def _run_trials(self, queue: TrialQueue, children: TrackedTrials) -> None:
         from training.search.ray_tune import search
         from training.search.ray_worker import TrialRunner
 
-        tune, place = self.settings, self.place
+        tune, environment = self.settings, self.environment
         runner = TrialRunner(
-            place.store,
+            environment.store,
             self.folder,
             self.work_of,
             self.objective,
             tune.cpus,
             tune.gpus,
-            place.workers_per_model,
+            environment.workers_per_model,
         )
-        if place.address is None:
+        if environment.address is None:
             runner.require_room()
         budget = int(tune.budget) if math.isfinite(tune.budget) else len(queue.trials)
-        title = f"searching {self.run.config.name} {self.model}"
-        with Bar(place.console, title, budget, "trials") as bar:
+        title = f"searching {self.experiment.config.name} {self.model}"
+        with Bar(environment.console, title, budget, "trials") as bar:
 
             def on_end(trial: Trial, records: list[dict[str, float]]) -> None:
                 children.put(trial, records)
@@ -182,7 +182,7 @@ class Search(Tracked):
         """Of the longest trial."""
         key = f"models.{self.model}.training.epochs"
         ranges = [d.range.extremes for d in self.space.dimensions if d.key == key]
-        own = self.run.config.models[self.model].training.epochs
+        own = self.experiment.config.models[self.model].training.epochs
         return int(max(itertools.chain(*ranges), default=own))
 
     def short(self, key: str) -> str:
@@ -223,8 +223,8 @@ class WorkOfTrial:
 
         config = checked(with_params(self.plain, self.space, params))
         if self.changes_zoo:
-            run = Run(config, "", Workplace(self.store))
-            return Work(run.jobs[0], run.recipe, run.signals)
+            experiment = Experiment(config, "", Environment(self.store))
+            return Work(experiment.jobs[0], experiment.recipe, experiment.signals)
         model = config.models[self.job.model]
         return Work(replace(self.job, network=model.network, training=model.training))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dws import WeightSpace
-from pipeline.views.inspect.places import find
+from pipeline.lookup import find_zoo
 from zoo_gen import Classifier, ConfigError, ForwardPass, Recipe, Signals, Store
 from zoo_gen.recipe.forward_pass import UNKNOWN
 from zoo_gen.zoo.shards import CONTRACT
@@ -63,9 +63,9 @@ class ZooFacts:
         """Of a zoo that a config makes, made already or not."""
         fit = recipe.zoo.fit
         counts = (recipe.members, recipe.signals, recipe.zoo.views, recipe.space(signals))
-        told = (recipe.folder, recipe.name, recipe.hash8, *counts)
+        known = (recipe.folder, recipe.name, recipe.hash8, *counts)
         columns = (*sorted(CONTRACT), *fit.columns(signals))
-        return cls(*told, columns, fit.forward_pass, fit.label_count(signals))
+        return cls(*known, columns, fit.forward_pass, fit.label_count(signals))
 
     @classmethod
     def found(cls, store: Store, path: str) -> ZooFacts:
@@ -74,7 +74,7 @@ class ZooFacts:
         Raises:
             ZooError: there is none at this place.
         """
-        zoo = find(store, path)
+        zoo = find_zoo(store, path)
         # below the root by its folder, so that the root can move; elsewhere by where it lies
         folder = zoo.url.removeprefix(f"{store.root}/")
         recipe = zoo.description["recipe"]

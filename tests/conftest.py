@@ -27,7 +27,7 @@ DATA = Path(os.environ.get("DWSZOO_DATA", Path(__file__).parents[2] / "shared" /
 
 OF_PROCESSES = (
     "tests/faults/",
-    "tests/pipeline/commands/submit/",
+    "tests/pipeline/cluster/",
     "tests/pipeline/test_commands.py",
     "tests/training/test_ray_engine.py",
     "tests/training/search/test_ray_tune.py",

@@ -48,7 +48,7 @@ def train_lane(lane: Lane, device: str) -> None:
     rank, _ = worker()
 
     def on_epoch(job: TrainingJob, epoch: int, record: dict[str, float]) -> None:
-        lane.meter.tell.remote(job.hash8, (epoch, record))
+        lane.meter.report.remote(job.hash8, (epoch, record))
 
     for job in lane.jobs:
         # the first worker looks, for all: what it sees may change while another one looks

@@ -70,7 +70,7 @@ def _work(config: dict[str, Any]) -> None:
         except OtherWorkerFailed:
             return
         except DwszooError as error:  # the same again would not help: no reason to restart
-            ray.get(lane.meter.tell.remote(config["name"], error))
+            ray.get(lane.meter.report.remote(config["name"], error))
 
 
 def collect_reports_soon() -> None:

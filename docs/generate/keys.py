@@ -15,7 +15,7 @@ import griffe
 
 from generate.units import UNITS
 from pipeline.config.config import Config
-from pipeline.config.kinds import hints as hints_of
+from pipeline.config.unions import hints as hints_of
 from zoo_gen import Draw
 
 WORDS = {
@@ -26,7 +26,7 @@ WORDS = {
     types.NoneType: "`null`",
 }
 PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
-SEE = re.compile(r"see `((?:\w+\.)*[A-Z]\w+)`\.?")  # a class; a field is told as it stands
+SEE = re.compile(r"see `((?:\w+\.)*[A-Z]\w+)`\.?")  # a class; a field is shown as it stands
 DRAWN = "A draw"
 CODE = re.compile(r"``(.+?)``|`(.+?)`")
 
@@ -34,22 +34,22 @@ CODE = re.compile(r"``(.+?)``|`(.+?)`")
 def config_keys() -> str:
     """Markdown: a section for each part of a config, and one for each kind where it has kinds."""
     parts: list[str] = []
-    told: dict[Any, str] = {}
-    _part(Config, "", parts, told, "The whole")
-    _part(Draw, "KEY", parts, told, DRAWN)
+    titles: dict[Any, str] = {}
+    _part(Config, "", parts, titles, "The whole")
+    _part(Draw, "KEY", parts, titles, DRAWN)
     return "\n\n".join(parts)
 
 
 def _part(
-    cls: Any, path: str, parts: list[str], told: dict[Any, str], name: str | None = None
+    cls: Any, path: str, parts: list[str], titles: dict[Any, str], name: str | None = None
 ) -> None:
     """Add the section of one dataclass, then those of the dataclasses in its fields."""
-    if cls in told:
+    if cls in titles:
         return
     hints = hints_of(cls)
     kind = _kind(cls, hints)
     title = name or (f"{path}: {kind}" if kind else path)
-    told[cls] = title
+    titles[cls] = title
     meanings = _meanings(cls)
     lines: list[str] = []
     inner: list[tuple[Any, str]] = []
@@ -62,9 +62,9 @@ def _part(
     level = "##" if path.removesuffix(".NAME").count(".") == 0 else "###"
     parts += [f"{level} {title}", _summary(cls), "\n\n".join(lines)]
     for other, key in inner:
-        if other in told and told[other].split(":")[0] != key:
-            parts.append(f"### {key}\n\nAs [{told[other]}](#{slug(told[other])}).")
-        _part(other, key, parts, told)
+        if other in titles and titles[other].split(":")[0] != key:
+            parts.append(f"### {key}\n\nAs [{titles[other]}](#{slug(titles[other])}).")
+        _part(other, key, parts, titles)
 
 
 def _row(
@@ -85,8 +85,8 @@ def _row(
     unit = UNITS.get(name, "")
     if _numeric(hint) and not unit:
         raise ValueError(f"{name} is a number without a unit in docs/generate/units.py")
-    told = ["keys below" if below else _type(hint), _default(item), unit and f"unit: {unit}"]
-    return f"`{key}` {'; '.join(filter(None, told))}\n:   {meaning[0].upper()}{meaning[1:]}"
+    titles = ["keys below" if below else _type(hint), _default(item), unit and f"unit: {unit}"]
+    return f"`{key}` {'; '.join(filter(None, titles))}\n:   {meaning[0].upper()}{meaning[1:]}"
 
 
 def _summary(cls: Any) -> str:

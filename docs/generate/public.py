@@ -37,15 +37,15 @@ def in_reference() -> list[str]:
 
 def check() -> None:
     """Raise `ValueError` for public names without a docstring, or in no page of the reference."""
-    names, told = public_names(), in_reference()
-    objects = [_named(name) for name in told]
+    names, listed = public_names(), in_reference()
+    objects = [_named(name) for name in listed]
     lacking = [name for name, it in names.items() if not any(it is o for o in objects)]
     if lacking:
         raise ValueError(
             f"public, but in no page of docs/reference: {', '.join(lacking)}; "
             f"add a line such as '::: {lacking[0]}'"
         )
-    if silent := _silent(told):
+    if silent := _silent(listed):
         raise ValueError(f"public, but without a docstring: {', '.join(silent)}")
 
 

@@ -15,7 +15,7 @@ from generate import notebooks
 ROOT = Path(__file__).parents[2]
 DOCS, RESULTS = Path("docs"), Path("benchmarks/results")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(?=[)#])")
-UNSEARCHED = "---\nsearch: {exclude: true}\n---\n\n"  # code would come before what tells of it
+UNSEARCHED = "---\nsearch: {exclude: true}\n---\n\n"  # code would come before what describes it
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml", ".c": "c"}
 
 
@@ -60,7 +60,7 @@ def shown(file: Path) -> str:
 def relinked(text: str, file: Path) -> str:
     """A page whose links to files of the repository are links of the site.
 
-    A link to nothing stays as it is: MkDocs tells of it.
+    A link to nothing stays as it is: MkDocs reports it.
     """
 
     def site(match: re.Match[str]) -> str:

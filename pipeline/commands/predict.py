@@ -1,22 +1,21 @@
-"""`dwszoo predict`: what a trained model says of the networks of a zoo, or of one of your own."""
+"""`dwszoo predict`: apply a trained model to the networks of a zoo, or to one of your own."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from pipeline.commands.completion import model_names, zoo_names
 from pipeline.commands.options import debug_option, root_option
+from pipeline.commands.shell_names import model_names, zoo_names
 
 if TYPE_CHECKING:
     from training.model_file import TrainedModel
     from zoo_gen import Store
 
-LIKELIEST = 3  # classes that are told of one network
+LIKELIEST = 3  # classes shown for one network
 
 
 @click.command()
@@ -36,7 +35,7 @@ LIKELIEST = 3  # classes that are told of one network
 @root_option
 @debug_option
 def predict(model: str, networks: str, out: str | None, tracking: str | None, root: str) -> None:
-    """Predict with a trained MODEL what it learned, of the networks in INPUT.
+    """Apply a trained MODEL to the networks in INPUT.
 
     MODEL is any model of a report, as CONFIG-MODEL (the champion if it is registered, else the
     seed that is best on validation networks); a version (models:/NAME@champion, models:/NAME/2);
@@ -48,14 +47,15 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
     dwszoo predict models:/mnist-dwsnet@champion mnist
     dwszoo predict digits-dwsnet my-network.pth
     """
-    from pipeline.views.pages.place import file_place
+    from pipeline.lookup import find_model
+    from pipeline.views.output_file import output_file
     from training.own_networks import SUFFIXES
     from training.predictions import encode
     from zoo_gen import Store
 
     store = Store(root)
-    target = file_place("--out", out, "told.parquet") if out else None
-    found, origin = _model(store, model, tracking)
+    target = output_file("--out", out, "predictions.parquet") if out else None
+    found, origin = find_model(store, model, tracking)
     click.echo(f"model        {origin}")
     if networks.endswith(SUFFIXES):
         columns = _of_file(found, Path(networks))
@@ -69,69 +69,14 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
         click.echo(f"written to   {place.url(name)}")
 
 
-def _model(store: Store, name: str, tracking: str | None) -> tuple[TrainedModel, str]:
-    """The model that is meant, and what it is.
-
-    Raises:
-        ModelError: there is none, or its file cannot be used.
-        TrackingError: the MLflow store cannot be reached.
-    """
-    from training.model_file import decode
-    from training.results import MODEL_FILE
-    from zoo_gen import ModelError, Store
-
-    inside = (Path(name) / MODEL_FILE).is_file()  # a folder below models/
-    if "://" in name or name.endswith(".safetensors") or Path(name).is_file() or inside:
-        file = f"{name.rstrip('/')}/{MODEL_FILE}" if inside else name
-        place, base = Store.around(file)
-        if not place.exists(base):
-            raise ModelError(f"{name}: there is no such file")
-        return decode(place.read(base), file), file
-    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None and store.is_local and store.exists("mlflow.db"):
-        uri = f"sqlite:///{store.local()}/mlflow.db"
-    from training.tracking.registry import RUN, fetch, registered
-
-    if ":/" not in name and not RUN.fullmatch(name):
-        known = registered(uri) if uri else []
-        if name not in known:
-            return _unregistered(store, name, known)
-    if uri is None:
-        raise ModelError(
-            f"{name}: {store.root} has no MLflow store; give --root, or --tracking with the "
-            "address of an MLflow server"
-        )
-    what, content = fetch(uri, name)
-    return decode(content, what), what
-
-
-def _unregistered(store: Store, name: str, registered: list[str]) -> tuple[TrainedModel, str]:
-    """A model below the root.
-
-    Raises:
-        ModelError: there is none of this name.
-    """
-    from pipeline.config.messages import nearest
-    from pipeline.trained import trained_model, trained_names
-    from zoo_gen import ModelError
-
-    if found := trained_model(store, name):
-        return found
-    known = sorted({*registered, *trained_names(store)})
-    raise ModelError(
-        f"{name}: there is no such file, and no model of this name{nearest(name, known)}; known "
-        f"here: {', '.join(known) or 'none (--root is another, or `dwszoo run` trains some)'}"
-    )
-
-
 def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Predictions of a zoo as columns, and which zoo it is; how good they are is told."""
-    from pipeline.commands.progress import Bar
-    from pipeline.views.inspect.places import find
-    from pipeline.views.pages.sheet import number
+    """Predictions of a zoo as columns, and which zoo it is; prints their scores."""
+    from pipeline.lookup import find_zoo
+    from pipeline.progress import Bar
+    from pipeline.views.text_table import number
     from training.predictions import known, predict_zoo, scores
 
-    zoo = find(store, name)
+    zoo = find_zoo(store, name)
     folder = f"{zoo.description['recipe'].get('name', 'zoo')}-{zoo.hash8}"
     with Bar(Console(stderr=True), f"predicting {folder}", len(zoo), "networks") as bar:
         bar.update(0)
@@ -146,16 +91,18 @@ def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any
         needs = " or ".join(model.task.needs)
         click.echo(f"note         {unknown:,} have no {needs} and are not scored")
     for split, found in scored.items():
-        told = (f"{k} {v:.1%}" if k == "accuracy" else f"{k} {number(v)}" for k, v in found.items())
-        click.echo(f"{split:<12} {', '.join(told)}")
+        values = (
+            f"{k} {v:.1%}" if k == "accuracy" else f"{k} {number(v)}" for k, v in found.items()
+        )
+        click.echo(f"{split:<12} {', '.join(values)}")
     return columns, {"zoo": folder, "url": zoo.url}
 
 
 def _of_file(model: TrainedModel, file: Path) -> dict[str, Any]:
-    """Predictions of one network, told; a row."""
+    """Predictions of one network as a row; prints them."""
     import numpy as np
 
-    from pipeline.views.pages.sheet import number
+    from pipeline.views.text_table import number
     from training.own_networks import read_network
     from training.predictions import answers
 

@@ -9,9 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.commands.completion import format_names, zoo_names
 from pipeline.commands.options import debug_option, root_option
-from pipeline.config.names import NAME
+from pipeline.commands.shell_names import format_names, zoo_names
 
 
 @click.command("import")
@@ -77,7 +76,8 @@ def import_zoo(kind: str, src: Path, root: str, **options: Any) -> None:
     .h5, .hdf5, .msgpack) or safetensors (one file for all). Files are read without running code
     in them.
     """
-    from pipeline.commands.progress import Bar
+    from pipeline.config.files import NAME
+    from pipeline.progress import Bar
     from zoo_gen import ConfigError, Split, Store
     from zoo_gen.exchange.imports import Import, Reading, open_source
 
@@ -162,15 +162,15 @@ def export_zoo(zoo: str, dst: Path, kind: str | None, layout: str | None, root: 
     label and split, and leave out networks that diverged. What the networks compute is written
     beside them, and `dwszoo import` reads it back with them.
     """
-    from pipeline.commands.progress import Bar
-    from pipeline.views.inspect import find
+    from pipeline.lookup import find_zoo
+    from pipeline.progress import Bar
     from zoo_gen import Store
     from zoo_gen.exchange.export import export_zoo as write
     from zoo_gen.exchange.layouts import export_layout
 
     if (kind is None) == (layout is None):
         raise click.UsageError("give one of --format and --layout")
-    found = find(Store(root), zoo)
+    found = find_zoo(Store(root), zoo)
     with Bar(Console(stderr=True), f"exporting {found.url}", len(found), "networks") as bar:
         if kind is not None:
             write(found, dst, kind, bar.update)

@@ -7,19 +7,10 @@ from typing import Any
 
 import click
 
-from pipeline.commands.completion import config_names
-from pipeline.commands.options import debug_option
-
-
-def tune_of(run: click.Command) -> click.Command:
-    """The command `tune`, which takes the options of `run` and its own."""
-    own = {option.name for option in tune.params}
-    tune.params += [option for option in run.params if option.name not in own]
-    return tune
+from pipeline.commands.options import config_options, environment_of
 
 
 @click.command()
-@click.argument("config", shell_complete=config_names)
 @click.option("--trials", type=click.IntRange(min=1), help="How many at most (default: 30).")
 @click.option("--minutes", type=float, help="Or how long, over all commands that continue it.")
 @click.option(
@@ -27,9 +18,8 @@ def tune_of(run: click.Command) -> click.Command:
 )
 @click.option("--retrain", is_flag=True, help="Train the best config with every seed, and report.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
-@debug_option
+@config_options
 def tune(
-    config: str,
     trials: int | None,
     minutes: float | None,
     output: str | None,
@@ -51,46 +41,40 @@ def tune(
     """
     from rich.console import Console
 
-    from pipeline.config.config import checked, load_search, written
-    from pipeline.environment import Workplace
+    from pipeline.config.config import checked, load_search
+    from pipeline.config.files import format_yaml
+    from pipeline.experiment import Experiment
     from pipeline.search import Search
-    from pipeline.steps import Run
+    from pipeline.steps import generate_zoo, train_models
     from pipeline.views.search import table, write
     from training.search.trials import best_of
     from training.tracking.store import shown
-    from zoo_gen import ConfigError, Store
+    from zoo_gen import ConfigError
 
     if options["engine"] != "ray":
         raise ConfigError("--engine: got local, but a search needs Ray; leave it out")
     changes = options["changes"]
     changes += () if trials is None else (f"tune.trials={trials}",)
     changes += () if minutes is None else (f"tune.minutes={minutes}",)
-    plain, space = load_search(config, changes, options["limit"])
-    place = Workplace(
-        Store(options["root"]),
-        "ray",
-        options["address"],
-        options["workers"],
-        options["workers_per_model"],
-        options["fitting"],
-    )
-    search = Search(plain, space, place)
-    with place:
+    plain, space = load_search(options["config"], changes, options["limit"])
+    environment = environment_of(options)
+    search = Search(plain, space, environment)
+    with environment:
         with search.closing():
             ended = search.carry_out(retry_failed)
             files = write(search, ended)
         Console().print(table(search, ended))
         if output is not None:
             Path(output).write_bytes(files["best.yaml"])
-        url = place.store.url(search.folder)
+        url = environment.store.url(search.folder)
         click.echo(f"page    {url}/search.html")
         click.echo(f"config  {output or f'{url}/best.yaml'}")
         if retrain and (best := best_of(ended, search.objective)) is not None:
-            from pipeline.views.report.command import show
+            from pipeline.commands.report import show_report
 
             found = search.best_config(best)
-            again = Run(checked(found), shown(written(found)), place)
+            again = Experiment(checked(found), shown(format_yaml(found)), environment)
             with again.closing():
-                again.generate()
-                again.train()
-                show(again)
+                generate_zoo(again)
+                train_models(again)
+                show_report(again)

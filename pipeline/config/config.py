@@ -1,22 +1,18 @@
-"""Configuration: typed, every key known, every wrong one named with the nearest right one."""
+"""The typed configuration, and how it is read and checked."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config.built_in import built_in
-from pipeline.config.kinds import KindOf, refuse_unknown_keys
-from pipeline.config.messages import explain, nearest, once
-from pipeline.config.names import NAME
+from pipeline.config.errors import explain, merge_models
+from pipeline.config.files import NAME, format_yaml, parse_yaml, read_config
 from pipeline.config.ranges import divide, require_defaults, typed
+from pipeline.config.unions import OneOf, refuse_unknown_keys
 from pipeline.zoo_facts import ZooPath
 from training.models import NETWORKS, Network
 from training.search.settings import Tuning
@@ -25,8 +21,6 @@ from training.settings import Training
 from training.tasks import TASKS, Classify, Task
 from zoo_gen import SOURCES, ConfigError, Source, Zoo
 from zoo_gen.plugins import Plugin
-
-FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Model:
         published: a result of others to show beside it, as text with its source.
     """
 
-    network: Annotated[Network, KindOf(NETWORKS)]
+    network: Annotated[Network, OneOf(NETWORKS)]
     training: Training
     published: str = ""
 
@@ -57,14 +51,14 @@ class TrackingOptions:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a run needs to know.
+    """A zoo, the models trained on it, and how.
 
     Attributes:
         name: of the zoo, the models and the MLflow experiment.
         description: a line for ``dwszoo configs``.
-        source: where the signals come from, or a zoo that is there; its ``kind`` says which.
-        zoo: how networks are fitted to them; left out with a zoo that is there.
-        task: what is learned; its ``kind`` says which. None for the class in the column ``label``.
+        source: where the signals come from, or an existing zoo; its ``kind`` says which.
+        zoo: how networks are fitted to them; left out with an existing zoo.
+        task: what is learned; its ``kind`` says which. None: the class in the column ``label``.
         models: name -> what is trained; none for a zoo alone.
         train_on: train each model on so many of the training networks, the first, for each of
             these numbers; empty for all of them.
@@ -74,14 +68,14 @@ class Config:
         limit: use the first signals only (of each part of the source in proportion); of
             classifiers the first runs.
         tracking: where runs are tracked.
-        tune: how `dwszoo tune` searches the ranges that stand in the place of values.
+        tune: how `dwszoo tune` searches the ranges given in place of values.
     """
 
     name: str
     description: str
-    source: Annotated[Source | ZooPath, KindOf(SOURCES, ZooPath)]
+    source: Annotated[Source | ZooPath, OneOf(SOURCES, ZooPath)]
     zoo: Zoo | None = None
-    task: Annotated[Task, KindOf(TASKS)] | None = None
+    task: Annotated[Task, OneOf(TASKS)] | None = None
     models: dict[str, Model] = field(default_factory=dict)
     train_on: tuple[int, ...] = ()
     zoo_of: str = ""
@@ -110,13 +104,13 @@ class Config:
             )
         if isinstance(self.source, ZooPath) and (self.zoo is not None or self.limit is not None):
             key = "zoo" if self.zoo is not None else "limit"
-            raise ConfigError(f"{key}: the source is a zoo that is there, used whole; leave it out")
+            raise ConfigError(f"{key}: the source is an existing zoo, used whole; leave it out")
         if not isinstance(self.source, ZooPath) and self.zoo is None:
             raise ConfigError("zoo: missing; it has no default")
 
     @property
     def task_or_default(self) -> Task:
-        """The task, where none is named the class in the column ``label``."""
+        """The task; by default the class in the column ``label``."""
         return Classify() if self.task is None else self.task
 
 
@@ -129,17 +123,17 @@ def load(name: str, changes: tuple[str, ...] = (), limit: int | None = None) -> 
         limit: overrides the config's own.
 
     Returns:
-        The config, and its text as YAML with the changes made.
+        The config, and its YAML with the changes made.
 
     Raises:
         ConfigError: names the file and the key, what came, what is allowed, the nearest right key.
     """
-    raw = changed(name, changes, limit)
-    return loaded(raw), written(raw)
+    plain = changed(name, changes, limit)
+    return from_plain(plain), format_yaml(plain)
 
 
-def loaded(raw: dict[str, Any]) -> Config:
-    """Plain data, which may hold ranges, as a config.
+def from_plain(raw: dict[str, Any]) -> Config:
+    """A config of plain data, which may hold ranges.
 
     Raises:
         ConfigError: as `load`.
@@ -148,17 +142,6 @@ def loaded(raw: dict[str, Any]) -> Config:
     require_defaults(ranges)
     typed(plain, ranges, checked)
     return checked(plain)
-
-
-def written(raw: dict[str, Any]) -> str:
-    """Plain data as YAML."""
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-
-
-def read_back(text: str) -> dict[str, Any]:
-    """Plain data of such YAML."""
-    raw: dict[str, Any] = yaml.safe_load(text)
-    return raw
 
 
 def load_search(
@@ -177,17 +160,11 @@ def load_search(
 
 
 def changed(name: str, changes: tuple[str, ...], limit: int | None) -> dict[str, Any]:
-    """A config as it stands in its file, with the changes of the command line."""
-    raw = raw_config(name)
+    """The plain data of a config file, with the changes of the command line."""
+    raw = read_config(name)
     for change in changes:
         _set(raw, change)
-    if limit is not None:
-        raw["limit"] = limit
-    try:
-        json.dumps(raw, default=str)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"config {_find(name)}: an anchor refers to itself") from error
-    return raw
+    return raw if limit is None else raw | {"limit": limit}
 
 
 def checked(raw: dict[str, Any]) -> Config:
@@ -200,14 +177,14 @@ def checked(raw: dict[str, Any]) -> Config:
         text = json.dumps(_with_kind(raw), default=str)
         return _adapter().validate_json(text, strict=True)
     except ValidationError as error:
-        # a wrong value of a union is told once, not once for each of its kinds
-        told = [explain(e, raw, Config) for e in error.errors()]
-        raise ConfigError("; ".join(once(list(filter(None, told))))) from error
+        # a wrong value of a union is one problem, not one for each of its kinds
+        problems = [explain(e, raw, Config) for e in error.errors()]
+        raise ConfigError("; ".join(merge_models(list(filter(None, problems))))) from error
 
 
 def plugins() -> list[Plugin]:
-    """What other packages offer for configs, those that cannot be used too."""
-    _adapter()  # which finds out
+    """Sources, tasks and models of other packages, including those that cannot be used."""
+    _adapter()  # looks for them
     return [plugin for kinds in (SOURCES, TASKS, NETWORKS) for plugin in kinds.plugins]
 
 
@@ -217,69 +194,12 @@ def _adapter() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
 
 
-def raw_config(name: str) -> dict[str, Any]:
-    """A config as it stands in its file, unchecked."""
-    file = _find(name)
-    try:
-        raw = yaml.load(file.read_text(), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config {file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config {file}: is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        came = "nothing" if raw is None else type(raw).__name__
-        raise ConfigError(f"config {file}: expected keys and values, got {came}")
-    return raw
-
-
 def _with_kind(raw: dict[str, Any]) -> dict[str, Any]:
-    """The same with `zoo.fit.kind`: configs are older than it, and siren where it is left out."""
+    """The same with `zoo.fit.kind`, which is siren where it is left out."""
     zoo = raw.get("zoo")
     if not isinstance(zoo, dict) or not isinstance(zoo.get("fit"), dict):
         return raw
     return {**raw, "zoo": {**zoo, "fit": {"kind": "siren", **zoo["fit"]}}}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a number: 5e-3 is one. A key given twice, or no word, is an error."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """As in PyYAML, which would keep the last of two equal keys and say nothing."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith((":timestamp", ":binary")):
-                raise yaml.YAMLError(
-                    f"a key in line {key.start_mark.line + 1} is no word; a value with braces or "
-                    "brackets stands in quotes"
-                )
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(rf"^{FLOAT.pattern}$"), list("-+.0123456789")
-)
-# the resolver of integers must still come first
-_Loader.yaml_implicit_resolvers = {
-    first: sorted(resolvers, key=lambda r: not r[0].endswith(":int"))
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-
-
-def _find(name: str) -> Path:
-    known = built_in()
-    if name in known:
-        return known[name]
-    if Path(name).is_file():
-        return Path(name)
-    files = [str(file) for file in Path(name).parent.glob("*.y*ml")]
-    raise ConfigError(
-        f"config {name}: there is no such file and no built-in config of this name"
-        f"{nearest(name, [*files, *known])}; built in: {', '.join(known)}"
-    )
 
 
 def _set(raw: dict[str, Any], change: str) -> None:
@@ -289,8 +209,8 @@ def _set(raw: dict[str, Any], change: str) -> None:
     if not equals or not all(path):
         raise ConfigError(f"--set {change}: expected key.sub=value, for example --set zoo.views=2")
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except ConfigError as error:
         raise ConfigError(f"--set {change}: {text!r} is not a YAML value") from error
     for depth, part in enumerate(path[:-1]):
         raw = raw.setdefault(part, {})

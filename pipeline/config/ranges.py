@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any
 
-from pipeline.config.messages import nearest
+from pipeline.config.files import nearest
 from training.search.space import Dimension, Params, Space
 from zoo_gen import ConfigError, Draw
 from zoo_gen.recipe.classifier import HYPERPARAMETERS

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import math
-from html import escape
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.config.config import written
+from pipeline.config.files import format_yaml
 from pipeline.search import Search
-from pipeline.views.pages import frame
-from pipeline.views.pages.sheet import Sheet
-from pipeline.views.report.plots import png
+from pipeline.views.html import render
+from pipeline.views.plots import png
+from pipeline.views.text_table import TextTable
 from training.search.sampler import importances
 from training.search.space import Dimension
 from training.search.trials import Trial, best_of, ranked, shown
@@ -66,7 +65,7 @@ def title(search: Search, trials: list[Trial]) -> str:
     """What was searched, and what was gained."""
     counts = {s: sum(t.status == s for t in trials) for s in ("done", "stopped", "failed")}
     outcomes = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    lines = [f"{search.run.config.name} {search.model}: {len(trials)} trials ({outcomes})"]
+    lines = [f"{search.experiment.config.name} {search.model}: {len(trials)} trials ({outcomes})"]
     default = next((t for t in trials if t.params == search.space.default), None)
     best = best_of(trials, search.objective)
     if default is not None and best is not None:
@@ -86,9 +85,9 @@ def write(search: Search, trials: list[Trial]) -> dict[str, bytes]:
     """
     best = best_of(trials, search.objective)
     assert best is not None
-    store, folder = search.place.store, search.folder
+    store, folder = search.environment.store, search.folder
     where = f"# the best of {len(trials)} trials: {folder}, trial {best.number}\n"
-    config = where + without_passwords(written(search.best_config(best)))
+    config = where + without_passwords(format_yaml(search.best_config(best)))
     shares = importances(search.space, search.objective, trials)
     files = {
         "best.yaml": config.encode(),
@@ -105,21 +104,23 @@ def write(search: Search, trials: list[Trial]) -> dict[str, bytes]:
 
 def page(search: Search, trials: list[Trial], files: dict[str, bytes]) -> str:
     """The whole search as one page."""
-    heading, *rest = title(search, trials).split("\n")
-    parts = [f'<p class="lead">{escape(line)}</p>' for line in rest]
-    for name, caption in PICTURES.items():
-        data = base64.b64encode(files[name]).decode()
-        picture = f'<img class="plot" src="data:image/png;base64,{data}" alt="{caption}">'
-        parts.append(frame.section(caption, picture))
+    heading, *lead = title(search, trials).split("\n")
+    pictures = [
+        (caption, f"data:image/png;base64,{base64.b64encode(files[name]).decode()}")
+        for name, caption in PICTURES.items()
+    ]
     rows = [cells(search, trial) for trial in ranked(trials, search.objective)]
-    parts.append(
-        frame.section(
-            "Trials, the best first", frame.table(Sheet("trials", headings(search), rows))
-        )
+    return render(
+        "search.html",
+        "tune",
+        heading,
+        f"{search.experiment.config.name}, a search",
+        lead=lead,
+        pictures=pictures,
+        trials=TextTable("trials", headings(search), rows),
+        best=files["best.yaml"].decode(),
+        config=search.experiment.text,
     )
-    parts.append(frame.section("Best config", f"<pre>{escape(files['best.yaml'].decode())}</pre>"))
-    parts.append(frame.section("The search", f"<pre>{escape(search.run.text)}</pre>"))
-    return frame.document(heading, f"{search.run.config.name}, a search", "tune", parts)
 
 
 def learning_curves(search: Search, trials: list[Trial]) -> bytes:

@@ -24,7 +24,7 @@ NOT_RUN = {
     "make test": "runs these tests",
     "source .venv/bin/activate": "the tests run in the environment",
     "dwszoo tune": "thirty trials on Ray; tests/pipeline/commands/test_tune.py runs small ones",
-    "dwszoo submit": "needs a cluster, as tests/pipeline/commands/submit does",
+    "dwszoo submit": "needs a cluster, as tests/pipeline/cluster does",
 }
 """Beginning of a line -> why it is not run."""
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pipeline.config.config import load
-from pipeline.environment import Workplace
-from pipeline.steps import Run
+from pipeline.environment import Environment
+from pipeline.experiment import Experiment
 from zoo_gen import Classifier, ConfigError, Draw, Store, open_zoo
 
 TINY = """
@@ -100,7 +100,9 @@ def test_what_is_drawn_is_read() -> None:
 def test_the_digits_zoo_keeps_its_hash_without_a_kind_and_with_other_seeds(tmp_path: Path) -> None:
     for changes in ((), ("zoo.fit.kind=siren",), ("seeds=[5, 6]",)):  # of models, never of a split
         config, text = load("digits", changes)
-        assert Run(config, text, Workplace(Store(str(tmp_path)))).recipe.hash8 == "5a669238"
+        assert (
+            Experiment(config, text, Environment(Store(str(tmp_path)))).recipe.hash8 == "5a669238"
+        )
 
 
 def test_generate_limits_runs_and_not_images(dwszoo, config: Path, tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_generate_limits_runs_and_not_images(dwszoo, config: Path, tmp_path: Pat
     zoo = open_zoo(out.strip())
     assert (len(zoo), zoo.signals) == (8, 4)
     again = dwszoo("generate", config, "--root", tmp_path, "--engine", "local", "--limit", 4)
-    assert "8 networks are there" in again[2]
+    assert "8 networks exist" in again[2]
 
 
 def test_run_makes_the_zoo_and_inspect_tells_of_it(dwszoo, config: Path, tmp_path: Path) -> None:
@@ -144,6 +146,6 @@ def test_classes_of_classifiers_are_refused_before_any_work(
     config.write_text(yaml.safe_dump(raw))
     code, _, err = dwszoo("run", config, "--root", tmp_path)
     assert code == 2
-    assert "classify (where none is named) learns the column label, but the zoo tiny-" in err
+    assert "classify (the default) learns the column label, but the zoo tiny-" in err
     assert "of its own it has train_accuracy, train_loss, test_accuracy, test_loss" in err
     assert not (tmp_path / "zoos").exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.cli import cli
-from pipeline.views.report.command import free_port
+from pipeline.commands.report import free_port
 
 LOCAL = ("--engine", "local")
 
@@ -44,7 +44,7 @@ def test_a_second_run_does_nothing_and_tells_the_same(dwszoo, tiny: Path, root: 
     code, second, err = dwszoo("run", tiny, "--root", root)  # Ray by default: not even started
     assert code == 0
     assert numbers(first) == numbers(second) != []
-    assert "networks are there" in err
+    assert "networks exist" in err
     assert "all 4 are trained" in err
     assert before == {f: f.stat().st_mtime_ns for f in before}
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.built_in import built_in
-from pipeline.config.config import Config, load, written
+from pipeline.config.builtin import built_in_configs
+from pipeline.config.config import Config, load
+from pipeline.config.files import format_yaml
 from zoo_gen import ConfigError
 
 WRONG = {
@@ -84,11 +85,11 @@ def test_what_is_wrong_with_several_models_alike_is_told_once() -> None:
         load("digits", (*changes, "models.mlp-permuted.network.hiden=[3]"))
     first, other = str(told.value).split("; models.")
     assert first.startswith("models.dwsnet.training.epocs: unknown key (did you mean epochs?)")
-    assert first.endswith("prepare (so in mlp)")
+    assert first.endswith("prepare (also in mlp)")
     assert other.startswith("mlp-permuted.network.hiden: unknown key")
 
 
-@pytest.mark.parametrize("name", sorted(built_in()))
+@pytest.mark.parametrize("name", sorted(built_in_configs()))
 def test_built_in_configs_load_and_say_what_they_are(name: str) -> None:
     config, text = load(name)
     assert config.name == name
@@ -126,7 +127,7 @@ NO_WORDS = ["b: {{ DIR }}", "? [b]\n: 2", "2020-01-01: 2", "? !!binary aGk=\n: 2
         ("- a\n- b", "expected keys and values, got list"),
         ("a: [", "is not YAML"),
         ("", "got nothing$"),
-        *((f"a: 1\n{line}", "is not YAML: a key in line 2 is no word") for line in NO_WORDS),
+        *((f"a: 1\n{line}", "is not YAML: .*(not a word|unhashable)") for line in NO_WORDS),
     ],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -143,7 +144,7 @@ def test_a_config_without_a_required_key_says_which(tmp_path: Path) -> None:
 
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text("name: a\nseeds: [0]\nseeds: [1]\n")
-    with pytest.raises(ConfigError, match="the key seeds stands twice, again in line 3"):
+    with pytest.raises(ConfigError, match="line 3: the key seeds is given twice"):
         load(str(tmp_path / "my.yaml"))
 
 
@@ -154,4 +155,4 @@ def test_an_anchor_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_letters_of_all_languages_stay_what_they_are() -> None:
-    assert written({"published": "85.71 ± .57"}) == "published: 85.71 ± .57\n"
+    assert format_yaml({"published": "85.71 ± .57"}) == "published: 85.71 ± .57\n"

@@ -13,8 +13,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from pipeline.commands.doctor import machine, services
-from pipeline.commands.doctor.check import Answer, Check, Looking
+from pipeline.commands import doctor
+from pipeline.commands.doctor import Answer, answers
 from zoo_gen import Store
 from zoo_gen.make.fit import compiler
 from zoo_gen.plugins import Plugin
@@ -35,7 +35,7 @@ def no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Ray is tried by the tests that say so alone: it takes seconds to start."""
     if "ray" not in request.node.name:
         found = [Answer("ok", "Ray", "not tried")]
-        monkeypatch.setattr(services, "ray", lambda address: found)
+        monkeypatch.setattr(doctor, "ray", lambda address: found)
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_all_is_well_here_and_told_in_eighty_columns(
 def test_a_root_that_cannot_be_is_not_well(dwszoo, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, out, err = dwszoo("doctor", "--root", tmp_path / "file" / "root")
-    assert (code, err) == (1, "dwszoo: not well: root\n")
-    assert "may not be written" in " ".join(out.split())
+    assert (code, err) == (1, "dwszoo: not ready: root\n")
+    assert "is a file or not writable" in " ".join(out.split())
     assert "-> choose another --root" in out
 
 
@@ -92,7 +92,7 @@ def test_an_endpoint_that_is_away_is_told_without_the_secret(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://somebody:{SECRET}@127.0.0.1:{free_port()}")
     began = time.monotonic()
     code, out, err = dwszoo("doctor", "--root", "s3://bucket/prefix")
-    assert (code, err) == (1, "dwszoo: not well: S3, MLflow\n")
+    assert (code, err) == (1, "dwszoo: not ready: S3, MLflow\n")
     words = " ".join(out.split())
     assert "credentials (env), but cannot write to s3://bucket/prefix:" in words
     assert "the MLflow store http://***@127.0.0.1" in words
@@ -101,8 +101,8 @@ def test_an_endpoint_that_is_away_is_told_without_the_secret(
 
 
 def test_a_bucket_that_takes_objects_is_well(endpoint: str) -> None:
-    (found,) = services.s3(Store("s3://bucket/prefix", retry_seconds=0))
-    told = f"s3://bucket/prefix at {endpoint} takes objects; credentials: env"
+    (found,) = doctor.s3(Store("s3://bucket/prefix", retry_seconds=0))
+    told = f"s3://bucket/prefix at {endpoint} accepts objects; credentials: env"
     assert (found.status, found.found) == ("ok", told), found
 
 
@@ -110,14 +110,14 @@ def test_without_credentials_that_is_what_is_told(s3: str, monkeypatch: pytest.M
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    (found,) = services.s3(Store("s3://bucket/prefix", retry_seconds=0))
-    assert found.fails
+    (found,) = doctor.s3(Store("s3://bucket/prefix", retry_seconds=0))
+    assert found.required
     assert "no credentials were found" in found.found
 
 
 def test_runs_of_a_root_on_s3_need_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    (found,) = services.mlflow(Store("s3://bucket/prefix"))
-    assert found.fails
+    (found,) = doctor.mlflow(Store("s3://bucket/prefix"))
+    assert found.required
     assert "export MLFLOW_TRACKING_URI=" in found.remedy
 
 
@@ -126,74 +126,71 @@ def test_a_compiler_that_is_not_there_is_told_with_its_price(
 ) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     compiler.kernel.cache_clear()
-    (found,) = machine.compiler()
+    (found,) = doctor.compiler()
     compiler.kernel.cache_clear()
-    assert (found.status, found.fails) == ("missing", False)
+    assert (found.status, found.required) == ("missing", False)
     assert "no-such-compiler" in found.found
     assert "four times as long" in found.found
     assert "apt-get install gcc" in found.remedy
 
 
 def test_packages_that_are_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = ["click>=99", "torch", "no-such-thing", 'trimesh>=99; extra == "meshes"']
-    monkeypatch.setattr(machine, "requires", lambda name: wanted)
-    _, packages, meshes = machine.python()
-    assert packages.fails
+    wanted = ["click>=99", "torch", "no-such-thing", 'none>=99; extra == "meshes"']
+    monkeypatch.setattr(doctor, "requires", lambda name: wanted)
+    _, packages = doctor.python()
+    assert packages.required
     assert packages.remedy == "pip install 'click>=99' 'no-such-thing'"
-    assert (meshes.status, meshes.fails) == ("missing", False)
-    assert meshes.remedy == "pip install 'dwszoo[meshes]'"
 
 
 def test_a_plug_in_that_is_broken_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Plugin("x", "dwszoo.tasks", "a:B", "acme 1.2", "it cannot be imported")
     good = Plugin("y", "dwszoo.tasks", "a:C", "acme 1.2")
     monkeypatch.setattr("pipeline.config.config.plugins", lambda: [broken, good])
-    first, second = machine.plugins()
-    assert (first.status, first.remedy) == ("warning", "mend it, or pip uninstall acme")
+    first, second = doctor.plugins()
+    assert (first.status, first.remedy) == ("warning", "fix it, or pip uninstall acme")
     assert (second.status, second.found) == ("ok", str(good))
 
 
 @pytest.mark.parametrize("needed", [False, True])
 def test_a_check_without_an_answer_is_given_up(needed: bool) -> None:
-    slow = Check("slow", lambda: time.sleep(5) or [], needed=needed, seconds=0.05)
-    (found,) = Looking(slow).wait()
-    assert (found.status, found.fails) == ("missing", needed)
+    (found,) = answers("slow", lambda: time.sleep(5) or [], needed, seconds=0.05)
+    assert (found.status, found.required) == ("missing", needed)
     assert "no answer" in found.found
 
 
 def test_a_check_that_breaks_is_a_finding() -> None:
-    (found,) = Looking(Check("broken", lambda: [1 / 0])).wait()
+    (found,) = answers("broken", lambda: [1 / 0], False)
     assert (found.status, found.found) == ("missing", "division by zero")
 
 
 def test_a_ray_that_nobody_runs_is_told_at_once(dwszoo, tmp_path: Path) -> None:
     address = f"ray://127.0.0.1:{free_port()}"
     code, out, err = dwszoo("doctor", "--root", tmp_path, "--address", address)
-    assert (code, err) == (1, "dwszoo: not well: Ray\n")
+    assert (code, err) == (1, "dwszoo: not ready: Ray\n")
     assert f"the Ray cluster at {address} could not be reached" in " ".join(out.split())
 
 
 def test_a_check_that_breaks_fails_the_whole_where_an_option_asks_for_it(
     dwszoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "ray", lambda address: [1 / 0])
+    monkeypatch.setattr(doctor, "ray", lambda address: [1 / 0])
     assert dwszoo("doctor", "--root", tmp_path)[0] == 0
     code, _, err = dwszoo("doctor", "--root", tmp_path, "--address", "ray://head:10001")
-    assert (code, err) == (1, "dwszoo: not well: Ray\n")
+    assert (code, err) == (1, "dwszoo: not ready: Ray\n")
 
 
 def test_a_ray_that_is_there_runs_a_task(ray_session: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    (found,) = services.ray(ray.get_runtime_context().gcs_address)
+    (found,) = doctor.ray(ray.get_runtime_context().gcs_address)
     assert found.status == "ok", found
     assert "ran a task: 1 machine(s), 2 CPUs, 0 GPUs" in found.found
 
 
 def test_a_ray_that_never_starts_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "RAY", "import time; time.sleep(100)")
-    monkeypatch.setattr(services, "RAY_SECONDS", 0.5)
-    (found,) = services.ray(None)
-    assert (found.status, found.fails) == ("missing", False)
+    monkeypatch.setattr(doctor, "RAY", "import time; time.sleep(100)")
+    monkeypatch.setattr(doctor, "SECONDS", 0.5)
+    (found,) = doctor.ray(None)
+    assert (found.status, found.required) == ("missing", False)
     assert "no answer in 0 s" in found.found
-    assert found.remedy == "--engine local does without"
+    assert found.remedy == "use --engine local"

@@ -13,7 +13,7 @@ from click.shell_completion import BashComplete
 
 from pipeline.commands.cli import CONTENTS, cli, main
 from pipeline.commands.completion import VARIABLE
-from pipeline.config.built_in import built_in
+from pipeline.config.builtin import built_in_configs
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "ray", "mlflow", "pydantic", "matplotlib"}
@@ -68,7 +68,7 @@ def test_commands_options_and_their_values_are_completed() -> None:
 
 @pytest.mark.parametrize("command", ["run", "generate", "train", "tune", "report", "submit"])
 def test_a_config_is_a_built_in_one_or_a_file(command: str) -> None:
-    assert completed(command, "") == list(built_in())
+    assert completed(command, "") == list(built_in_configs())
     assert completed(command, "mn") == ["mnist-edit", "mnist-retrieve", "mnist"]
     assert completed(command, "./m") == ["file"]
 

@@ -103,12 +103,12 @@ def test_what_verify_advises_mends_the_zoo(
     assert told is not None
     code, out, _ = dwszoo("inspect", told[1].replace(" ", ""), "--mend")  # a path may be folded
     assert code == 1  # the zoo lacks two shards now
-    assert f"set aside as {zoo}/aside/part-00002.parquet" in out
+    assert f"quarantined as {zoo}/aside/part-00002.parquet" in out
     assert (zoo / "aside/part-00002.parquet").read_bytes() == bad
     assert dwszoo("generate", config, "--root", tmp_path, "--engine", "local")[0] == 0
     assert {f.name: f.read_bytes() for f in (zoo / "shards").iterdir()} == broken
     code, out, _ = dwszoo("inspect", zoo, "--verify")
-    assert (code, "all 3 shards are whole" in out) == (0, True)
+    assert (code, "all 3 shards are intact" in out) == (0, True)
 
 
 def test_a_shard_of_another_zoo_is_named_and_mended(
@@ -137,7 +137,7 @@ def test_a_broken_zoo_is_told_as_far_as_it_can_be_read(
     assert "Traceback" not in err
     page = (tmp_path / "page.html").read_text()
     assert "part-00002.parquet is corrupt" in page
-    assert "<polyline" in page
+    assert "Network member" in page
 
 
 def test_a_zoo_without_any_network_left_has_a_page(dwszoo, zoo: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_text_of_a_zoo_is_text(dwszoo, zoo: Path, tmp_path: Path) -> None:
     assert "<script" not in page
     assert page.count("</style>") == 1
     assert "\x1b" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;&quot;") > 5
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
 
 
 def test_a_page_is_written_over_a_page_and_nothing_else(dwszoo, zoo: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_page_is_written_over_a_page_and_nothing_else(dwszoo, zoo: Path, tmp_p
     file.write_text("<html>ten years of work</html>")
     code, _, err = dwszoo("inspect", zoo, "--html", file)
     assert code == 2
-    assert "is there and is no page of `dwszoo inspect`" in err
+    assert "was not written by `dwszoo inspect`" in err
     assert file.read_text() == "<html>ten years of work</html>"
     file.unlink()
     for _ in range(2):
@@ -205,12 +205,12 @@ def test_the_targets_are_the_signals_of_the_zoo_or_none(
 ) -> None:
     page = tmp_path / "page.html"
     dwszoo("inspect", zoo, "--html", page)
-    assert 'class="line target"' in page.read_text()
+    assert 'and its target"' in page.read_text()
     description = json.loads((zoo / "zoo.json").read_text())
     description["recipe"]["source"]["seed"] = 1
     (zoo / "zoo.json").write_text(json.dumps(description))
     dwszoo("inspect", zoo, "--html", page)
-    assert 'class="line target"' not in page.read_text()
+    assert 'and its target"' not in page.read_text()
     assert "the source gives other signals today" in page.read_text()
     description["recipe"]["source"] = {"kind": "idx"}
     (zoo / "zoo.json").write_text(json.dumps(description))
@@ -225,7 +225,7 @@ MISTAKES = {
     "folder": (["--html", "."], "--html: got '.', expected the name of a file"),
     "no name": (["--html", "pages/"], "--html: got 'pages/', expected the name of a file"),
     "a bucket": (["--html", "s3://bucket"], "--html: got 's3://bucket', expected the name of"),
-    "no such source": (["--html", "x.html", "--source", "x"], "of the kind sine lie nowhere"),
+    "no such source": (["--html", "x.html", "--source", "x"], "of the kind sine are generated"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Pages of zoos and reports in a real browser, narrow and broad, and what can be told without."""
+"""Pages of zoos and reports, in a real browser, narrow and wide."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ import itertools
 from layouts import LAYOUTS
 
 from pipeline.commands.cli import status
-from pipeline.views.pages.style import CSS
 
+CSS = (Path(__file__).parents[2] / "pipeline/views/templates/style.css").read_text()
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--headless=new",
@@ -106,9 +106,9 @@ def measured(
         text=True,
         timeout=120,
     )
-    told = re.search("<pre>(.*?)</pre>", ran.stdout, re.DOTALL)
-    assert told is not None, ran.stderr
-    found = [json.loads(html.unescape(line)) for line in told[1].splitlines()]
+    printed = re.search("<pre>(.*?)</pre>", ran.stdout, re.DOTALL)
+    assert printed is not None, ran.stderr
+    found = [json.loads(html.unescape(line)) for line in printed[1].splitlines()]
     assert len(found) == len(pages) * len(WIDTHS)
     return {(entry["name"], entry["width"]): entry for entry in found}
 
@@ -154,9 +154,9 @@ def test_a_page_needs_nothing_but_itself(pages: dict[str, Path]) -> None:
         assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(?!data:)[a-z/.]", text)
         assert "<script" not in text
         assert "default-src 'none'" in text
-        told = re.search(r"This page holds +([\d.]+) kB", text)
-        assert told is not None
-        assert float(told[1]) == pytest.approx(page.stat().st_size / 1e3, abs=0.05)
+        stated = re.search(r"This page holds +([\d.]+) kB", text)
+        assert stated is not None
+        assert float(stated[1]) == pytest.approx(page.stat().st_size / 1e3, abs=0.05)
 
 
 def test_a_page_of_large_networks_is_no_larger_and_says_what_it_leaves_out(tmp_path: Path) -> None:
@@ -191,6 +191,8 @@ def test_letters_stand_out_in_light_and_in_dark() -> None:
     light, dark = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
     for scheme in (light, dark):
         colours = dict(re.findall(r"--(\w+): (#\w+);", scheme))
+        series = [name for name in colours if re.fullmatch(r"s\d", name)]
+        assert len({colours[name] for name in series}) == 8  # of lines; the next are dashed
         for letters in ("ink", "soft", "warm", "good", "mark"):
             for ground in ("paper", "card"):
                 assert contrast(colours[letters], colours[ground]) >= 4.5, (letters, ground)
@@ -208,17 +210,17 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_a_report_shows_what_was_logged_right_and_wrong(pages: dict[str, Path]) -> None:
+def test_a_report_shows_right_and_wrong_predictions(pages: dict[str, Path]) -> None:
     text = pages["report"].read_text()
     for heading in ("Models", "Training", "Confusion: ", "Examples: ", "Health of the zoo"):
         assert f"<h2>{heading}" in text
     assert "How to reproduce" in text
     counts = re.search('<table class="confusion">(.*?)</table>', text, re.DOTALL)
     assert counts is not None
-    told = [int(n) for n in re.findall(r"<td style[^>]*>(\d+)</td>", counts[1])]
-    assert sum(told) == 16  # test networks
-    remarks = re.findall(r"<figcaption>member \d+, test, label (\d), [^<]*told: (\d)", text)
-    right, wrong = text.index("<h3>Right</h3>"), text.index("<h3>Wrong, and surest of it</h3>")
+    networks = [int(n) for n in re.findall(r"<td style[^>]*>(\d+)</td>", counts[1])]
+    assert sum(networks) == 16  # test networks
+    remarks = re.findall(r"<figcaption>member \d+, test, label (\d), [^<]*predicted: (\d)", text)
+    right, wrong = text.index("<h3>Right</h3>"), text.index("<h3>Wrong, most confident first</h3>")
     shown = text[right:wrong].count("<figcaption>")
     assert [a == b for a, b in remarks] == [i < shown for i in range(len(remarks))]
     assert len(remarks) > shown > 0
@@ -259,4 +261,4 @@ def test_a_page_of_another_command_is_not_written_over(
     page.write_text('<meta name="generator" content="dwszoo inspect">')
     code, _, err = dwszoo("report", tiny, "--root", reported, "--html", page)
     assert code == 2
-    assert "is no page of `dwszoo report`, which alone is written over" in err
+    assert "was not written by `dwszoo report`" in err

@@ -74,7 +74,7 @@ def test_registering_twice_makes_no_second_version(
 def test_predictions_of_a_zoo_are_those_of_the_model(
     reported: Path, zoo: ZooReader, champion, dwszoo: Command, tmp_path: Path
 ) -> None:
-    out_file = tmp_path / "told.parquet"
+    out_file = tmp_path / "predictions.parquet"
     name = f"models:/{champion[0]}@champion"
     code, out, err = dwszoo("predict", name, "tiny", "--root", reported, "--out", out_file)
     assert code == 0, err
@@ -105,7 +105,7 @@ def test_a_model_has_many_names(
         "file": file,
         "folder": file.parent,
     }[form]
-    out_file = tmp_path / "told.parquet"
+    out_file = tmp_path / "predictions.parquet"
     code, _, err = dwszoo("predict", model, "tiny", "--root", reported, "--out", out_file)
     assert (code, err.count("Traceback")) == (0, 0), err
     assert len(pd.read_parquet(out_file)) == 80
@@ -194,7 +194,7 @@ def test_a_model_that_is_not_registered_is_told_by_its_best_seed(
     results = {f: json.loads(f.read_text()) for f in files}
     scores = {f: r["history"][r["best_epoch"] - 1]["val_accuracy"] for f, r in results.items()}
     best = max(scores, key=lambda file: scores[file]).parent
-    out_file = tmp_path / "told.parquet"
+    out_file = tmp_path / "predictions.parquet"
     code, out, err = dwszoo("predict", name, "tiny", "--root", reported, "--out", out_file)
     assert code == 0, err
     assert f"model        {best}, best on validation of 2 seeds\n" in out

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.views.report.provenance import facts, runs
-from pipeline.views.report.rows import Row
+from pipeline.views.provenance import provenance, run_ids
+from pipeline.views.report_rows import Row
 
 ROWS = [Row(m, None, {}, [0.5, 0.5], 1, 1.0, [], [f"{m}0", f"{m}1"]) for m in "ab"]
 
@@ -17,7 +17,7 @@ def told(origins: dict[str, tuple[str, dict[str, str]]]) -> dict[str, str]:
         facts=SimpleNamespace(name="tiny", hash8="12345678"),
         tracking=SimpleNamespace(uri="sqlite:///x.db", parent="p", origin=origins.__getitem__),
     )
-    return {name: value for name, value in facts(run, ROWS)}
+    return {name: value for name, value in provenance(run, ROWS)}
 
 
 def test_code_that_differs_is_told_with_how_many_runs_are_of_it() -> None:
@@ -36,4 +36,4 @@ def test_code_of_all_runs_is_told_once() -> None:
 
 
 def test_each_row_names_its_runs() -> None:
-    assert runs(ROWS) == [["a", "a0, a1"], ["b", "b0, b1"]]
+    assert run_ids(ROWS) == [["a", "a0, a1"], ["b", "b0, b1"]]

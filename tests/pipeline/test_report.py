@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from dws import WeightSpace
-from pipeline.trained import trained_model
-from pipeline.views.report import table
-from pipeline.views.report.rows import Row, best_of
+from pipeline.lookup import model_below
+from pipeline.views import report
+from pipeline.views.report_rows import Row, best_of
 from training import results
 from training.tasks import Classify, Regress, Task, TaskData
 from zoo_gen import ModelError, Store
 from zoo_gen.recipe.classifier import RUN_STEPS
+from zoo_gen.recipe.forward_pass import UNKNOWN
 
 NAN = math.nan
 Command = Callable[..., tuple[int, str, str]]
@@ -30,7 +31,7 @@ def run_of(task: Task, *jobs: Any) -> Any:
     return SimpleNamespace(
         config=SimpleNamespace(task_or_default=task),
         jobs=jobs,
-        place=SimpleNamespace(store=None),
+        environment=SimpleNamespace(store=None),
         facts=SimpleNamespace(classes=4),
     )
 
@@ -48,10 +49,10 @@ def jobs_of(models: str, yardsticks: str = "") -> list[Any]:
 
 def test_chance_is_among_the_classes_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     space, task = WeightSpace.mlp([1, 2, 1]), Classify()
-    data = replace(TaskData.blank(space, task, 4, None, None), target=torch.tensor([1, 3]))
+    data = replace(TaskData.blank(space, task, 4, UNKNOWN), target=torch.tensor([1, 3]))
     told = SimpleNamespace(output=task.output(data).as_dict())
     monkeypatch.setattr(results, "read", lambda store, job: told)
-    assert table.chance_of(run_of(task, None)) == 1 / 2
+    assert report.chance_of(run_of(task, None)) == 1 / 2
 
 
 @pytest.mark.parametrize(("task", "good", "bad"), [(Classify(), 0.9, 0.2), (Regress(), 0.2, 0.9)])
@@ -82,7 +83,7 @@ def test_a_model_is_not_chosen_for_a_score_that_is_no_number(
         return settings, replace(result, history=[{"val_accuracy": value}], best_epoch=1)
 
     monkeypatch.setattr(results, "read_at", first_is_nan)
-    found = trained_model(Store(str(reported)), "tiny-mlp")
+    found = model_below(Store(str(reported)), "tiny-mlp")
     assert found is not None
     assert "-seed1-" in found[1]
 
@@ -106,7 +107,7 @@ def test_a_report_leaves_the_run_of_the_training_as_it_was(
 
     before = parents()
     if fails:
-        monkeypatch.setattr("pipeline.views.report.champion.register_best", broken)
+        monkeypatch.setattr("pipeline.views.champion.register_best", broken)
     options = (tiny, "--root", reported, "--engine", "local", "--register")
     assert dwszoo("report", *options)[0] == int(fails)
     assert [status for _, status, _ in before] == ["FINISHED"]

@@ -141,21 +141,22 @@ def test_an_imported_zoo_is_trained_on_by_its_name(dwszoo, imported: Path, tmp_p
 
 
 def test_a_zoo_of_the_root_is_known_by_its_folder_there(imported: Path, tmp_path: Path) -> None:
-    from pipeline.environment import Workplace
-    from pipeline.steps import Run
+    from pipeline.environment import Environment
+    from pipeline.experiment import Experiment
     from zoo_gen import Store
 
     for path in ("src", str(imported)):
         config = load(str(tmp_path / "theirs.yaml"), (f"source.path={path}",))
-        run = Run(*config, Workplace(Store(str(tmp_path))))
+        run = Experiment(*config, Environment(Store(str(tmp_path))))
         assert run.facts.folder == f"zoos/{imported.name}"
 
 
 def test_the_driver_holds_no_networks_while_workers_train(
     dwszoo, config: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    from pipeline.environment import Workplace
-    from pipeline.steps import Run
+    from pipeline.environment import Environment
+    from pipeline.experiment import Experiment
+    from pipeline.steps import train_models
     from training import train_job
     from zoo_gen import Store
 
@@ -166,11 +167,11 @@ def test_the_driver_holds_no_networks_while_workers_train(
         "training.ray_engine.train_on_ray",
         lambda *_: held.append(train_job._job_data.cache_info().currsize),
     )
-    place = Workplace(Store(str(tmp_path)), "ray")
-    vars(place)["cpus"] = 2  # as if a Ray were there
-    training = Run(*load(str(config)), place)
+    environment = Environment(Store(str(tmp_path)), "ray")
+    vars(environment)["cpus"] = 2  # as if a Ray were there
+    training = Experiment(*load(str(config)), environment)
     vars(training)["tracking"] = None
-    training.train()
+    train_models(training)
     assert held == [0]
 
 
@@ -211,7 +212,7 @@ WRONG = {
     ("digits", "task={kind: regress, columns: []}"): r"^task.columns: got \[\], expected one or",
     ("digits", "task={kind: regress, column: a}"): r"^task.column: unknown key .did you mean colum",
     ("digits", "train_on=[0]"): r"^train_on: got \[0\], expected different numbers, each 1 or more",
-    ("digits", "source={kind: zoo, path: a}"): r"^zoo: the source is a zoo that is there",
+    ("digits", "source={kind: zoo, path: a}"): r"^zoo: the source is an existing zoo",
     ("digits", "source={kind: zoo}"): r"^source.path: missing; give the folder of a zoo",
 }
 
@@ -223,11 +224,11 @@ def test_a_wrong_task_is_told_by_its_key(name: str, change: str) -> None:
 
 
 def test_hashes_of_classification_are_those_of_before_there_were_tasks(tmp_path: Path) -> None:
-    from pipeline.environment import Workplace
-    from pipeline.steps import Run
+    from pipeline.environment import Environment
+    from pipeline.experiment import Experiment
     from zoo_gen import Store
 
-    run = Run(*load("digits"), Workplace(Store(str(tmp_path))))
+    run = Experiment(*load("digits"), Environment(Store(str(tmp_path))))
     assert run.jobs[0].settings.keys() == {"network", "training", "seed", "zoo", "column"}
     assert yaml.safe_dump(run.jobs[0].settings["column"]).startswith("label")
 
@@ -287,10 +288,13 @@ def test_a_task_that_zoo_or_model_does_not_suit_is_told_before_any_work(
 
 
 def test_configs_of_one_zoo_share_it(mnist: Path) -> None:
-    from pipeline.environment import Workplace
-    from pipeline.steps import Run
+    from pipeline.environment import Environment
+    from pipeline.experiment import Experiment
     from zoo_gen import Store
 
     names = ("mnist", "mnist-edit", "mnist-retrieve")
-    runs = [Run(*load(n, (f"source.path={mnist}",)), Workplace(Store("/nowhere"))) for n in names]
+    runs = [
+        Experiment(*load(n, (f"source.path={mnist}",)), Environment(Store("/nowhere")))
+        for n in names
+    ]
     assert len({run.facts.folder for run in runs}) == 1

@@ -52,7 +52,7 @@ def test_models_of_signals_without_classes_are_refused_before_any_work(
     config.write_text(yaml.safe_dump(raw))
     code, _, err = dwszoo(command, config, "--root", tmp_path)
     assert code == 2
-    assert "task: classify (where none is named) learns the column label, but the zoo sines" in err
+    assert "task: classify (the default) learns the column label, but the zoo sines" in err
     assert "of its own it has amplitude, frequency. Name another task" in err
     names = "cifar10, digits, fashion-mnist, mnist-edit, mnist-retrieve, mnist, shapes"
     assert f"whose zoos have it: {names}" in err

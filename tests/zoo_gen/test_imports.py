@@ -221,7 +221,7 @@ def test_a_folder_of_another_zoo_is_not_overwritten(tmp_path: Path) -> None:
     told = json.loads(file.read_text())
     told["recipe"]["signals"] = 99
     file.write_text(json.dumps(told))
-    with pytest.raises(ZooError, match="tells of another zoo"):
+    with pytest.raises(ZooError, match="describes another zoo"):
         bring("folder", tmp_path / "src", tmp_path / "root")
 
 

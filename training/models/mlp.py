@@ -46,9 +46,8 @@ class FlatMLP(nn.Module):
 
     Args:
         space: of the networks that come in.
-        hidden: widths of the hidden layers.
         out_features: length of the output vector.
-        dropout: share of hidden features set to zero in training.
+        options: widths of the hidden layers and dropout.
 
     Source: the "MLP" baseline of Navon et al. 2023, with PyTorch's initialisation as there; with
     permuted inputs in training it is "MLP + permutation augmentation", on aligned networks "MLP +

@@ -1,6 +1,6 @@
 """MLflow: what was trained, with which settings, and how it went.
 
-store       how an MLflow store is spoken to: patiently, errors told in a line
+store       access to an MLflow store: retries, errors in one line
 runs        runs of trainings, with their data sets
 metrics     metrics on their way, written by a thread
 models      trained models, logged and loaded

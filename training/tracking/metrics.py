@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from training.tracking.store import client_of, told
+from training.tracking.store import client_of, store_errors
 from zoo_gen import TrackingError
 from zoo_gen.log import LOG
 
@@ -57,7 +57,7 @@ class MetricWriter:
         Raises:
             TrackingError: the store cannot be reached; everything is kept.
         """
-        with self._writing, told(self.uri):
+        with self._writing, store_errors(self.uri):
             while some := self._waiting[:METRICS_PER_CALL]:
                 client_of(self.uri).log_batch(self.run, metrics=some)
                 del self._waiting[: len(some)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.results import MODEL_FILE
-from training.tracking.store import fluent, told
+from training.tracking.store import fluent, store_errors
 
 MODEL = "model"
 EXAMPLE_ROWS = 4
@@ -66,6 +66,6 @@ def log_model(uri: str, run: str, model: TrackedModel) -> None:
 
 def load_model(uri: str, run: str) -> nn.Module:
     """The network that a run logged, from its exported program."""
-    with told(uri), fluent(uri) as mlflow:
+    with store_errors(uri), fluent(uri) as mlflow:
         model: nn.Module = mlflow.pytorch.load_model(f"runs:/{run}/{MODEL}")
         return model

@@ -10,7 +10,7 @@ from typing import Any
 
 from training.results import MODEL_FILE
 from training.tracking.runs import Tracking
-from training.tracking.store import client_of, fluent, shown, told
+from training.tracking.store import client_of, fluent, shown, store_errors
 from zoo_gen import ModelError
 
 CHAMPION = "champion"
@@ -48,7 +48,7 @@ def register(
         ModelError: the run has no model.
     """
     # the client looks for the model in the store that MLflow speaks to now
-    with told(tracking.uri), fluent(tracking.uri):
+    with store_errors(tracking.uri), fluent(tracking.uri):
         client = client_of(tracking.uri)
         if name not in _names(client):
             client.create_registered_model(name)
@@ -71,7 +71,7 @@ def registered(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    with told(uri):
+    with store_errors(uri):
         return _names(client_of(uri))
 
 
@@ -90,7 +90,7 @@ def fetch(uri: str, model: str) -> tuple[str, bytes]:
         ModelError: there is no such model; names the nearest and those that are there.
         TrackingError: the store cannot be reached.
     """
-    with told(uri):
+    with store_errors(uri):
         client = client_of(uri)
         run = model.removeprefix("runs:/").split("/")[0]
         if model.startswith("runs:/") or RUN.fullmatch(model):

@@ -17,7 +17,7 @@ from training.jobs import TrainingJob
 from training.results import Result, flat
 from training.tracking.metrics import MetricWriter
 from training.tracking.models import TrackedModel, log_model
-from training.tracking.store import alone, client_of, fluent, shown, told, waited
+from training.tracking.store import alone, client_of, fluent, shown, store_errors, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
 
@@ -54,7 +54,7 @@ class Tracking:
         Raises:
             TrackingError: the store cannot be reached or is not an MLflow store.
         """
-        with told(uri), alone(uri):
+        with store_errors(uri), alone(uri):
             client = client_of(uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
@@ -74,7 +74,7 @@ class Tracking:
             name: of the run; ``key`` is the hash of what it is.
             params: what the run was asked for; ``config`` the file's text, kept as an artifact.
         """
-        with told(self.uri):
+        with store_errors(self.uri):
             client = client_of(self.uri)
             run = self.find(key)
             if run is None:
@@ -87,7 +87,7 @@ class Tracking:
 
     def find(self, key: str, finished: bool = False) -> str | None:
         """Id of the run with this key (and finished), or None."""
-        with told(self.uri):
+        with store_errors(self.uri):
             status = " and attributes.status = 'FINISHED'" if finished else ""
             return self._tagged(f"tags.`{KEY}` = '{key}'{status}")
 
@@ -97,7 +97,7 @@ class Tracking:
 
     def configs(self, most: int) -> list[str]:
         """Texts of the configs of which a model was trained, the latest first, at most so many."""
-        with told(self.uri), fluent(self.uri) as mlflow:
+        with store_errors(self.uri), fluent(self.uri) as mlflow:
             query = f"tags.seed != '' and tags.`{PARENT}` != '' and attributes.status = 'FINISHED'"
             ended = client_of(self.uri).search_runs([self.experiment], query)
             parents = dict.fromkeys(run.data.tags[PARENT] for run in ended)
@@ -155,33 +155,33 @@ class Tracking:
 
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of every metric of a run."""
-        with told(self.uri):
+        with store_errors(self.uri):
             found: dict[str, float] = client_of(self.uri).get_run(run).data.metrics
             return found
 
     def origin(self, run: str) -> tuple[str, dict[str, str]]:
         """The day on which a run began, YYYY-MM-DD, and its tags: code, versions, host."""
-        with told(self.uri):
+        with store_errors(self.uri):
             found = client_of(self.uri).get_run(run)
             began = datetime.fromtimestamp(found.info.start_time / 1000)
             return f"{began:%Y-%m-%d}", dict(found.data.tags)
 
     def curve(self, run: str, metric: str) -> list[tuple[int, float]]:
         """(epoch, value) of one metric of a run."""
-        with told(self.uri):
+        with store_errors(self.uri):
             history = client_of(self.uri).get_metric_history(run, metric)
             return sorted({m.step: m.value for m in history}.items())
 
     def artifact(self, name: str, data: bytes, run: str | None = None) -> None:
         """Attach a file to a run, or to the parent."""
-        with told(self.uri), tempfile.TemporaryDirectory() as folder:
+        with store_errors(self.uri), tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
             file.write_bytes(data)
             client_of(self.uri).log_artifact(run or self.parent, str(file))
 
     def end(self, status: str = "FINISHED") -> None:
         """Close the parent run and children that still run: FINISHED, FAILED or KILLED."""
-        with told(self.uri):
+        with store_errors(self.uri):
             client = client_of(self.uri)
             still = f"tags.`{PARENT}` = '{self.parent}' and attributes.status = 'RUNNING'"
             for child in client.search_runs([self.experiment], still):

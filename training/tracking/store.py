@@ -1,4 +1,4 @@
-"""How an MLflow store is spoken to: briefly, patiently where it is away, errors told in a line."""
+"""Access to an MLflow store: short timeouts, retries where it is away, errors in one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
 
 def client_of(uri: str) -> Any:
-    """A client of the store; MLflow is told to be brief and to give up in seconds.
+    """A client of the store; configured to be brief and to give up in seconds.
 
     Whoever wants patience asks `waited`.
     """
@@ -46,7 +46,7 @@ def client_of(uri: str) -> Any:
 def artifact_place(uri: str, store: Store) -> Path | str | None:
     """Where artifacts go: below the root, of a database; None of a server, which knows a place.
 
-    Without being told, MLflow puts those of a database into whatever folder it is called from.
+    By default MLflow puts those of a database into whatever folder it is called from.
     """
     if not uri.startswith(DATABASES):
         return None
@@ -87,7 +87,7 @@ def alone(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def told(uri: str) -> Iterator[None]:
+def store_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow, SQLAlchemy and requests raise into one readable line."""
     try:
         yield
@@ -117,7 +117,7 @@ def waited(uri: str, action: Callable[[], Result]) -> Result:
     """
 
     def once() -> Result:
-        with told(uri):
+        with store_errors(uri):
             return action()
 
     return retry(once, _away, RETRY_SECONDS)

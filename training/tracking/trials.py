@@ -16,7 +16,7 @@ from training.search.settings import Objective
 from training.search.trials import Trial
 from training.tracking.metrics import METRICS_PER_CALL
 from training.tracking.runs import BEGUN, PARENT, Tracking
-from training.tracking.store import client_of, told, waited
+from training.tracking.store import client_of, store_errors, waited
 from training.tracking.tags import run_tags
 from zoo_gen import TrackingError
 from zoo_gen.log import LOG
@@ -47,7 +47,7 @@ class TrackedTrials:
         """
         found: set[int] = set()
         left: list[str] = []
-        with told(self.tracking.uri):
+        with store_errors(self.tracking.uri):
             client, token = client_of(self.tracking.uri), None
             query = f"tags.`{PARENT}` = '{self.tracking.parent}'"
             while True:
@@ -77,7 +77,7 @@ class TrackedTrials:
         self.writing.append(self.pool.submit(self._write, trial, records))
 
     def close(self, best: Trial | None = None) -> None:
-        """Wait until all is written, and tell the search's run of its best trial."""
+        """Wait until all is written, and log the best trial in the search's run."""
         self.pool.shutdown(wait=True)
         for future in self.writing:
             if isinstance(error := future.exception(), TrackingError):
@@ -128,11 +128,11 @@ class TrackedTrials:
         client.set_tag(run.info.run_id, TRIAL, str(trial.number))  # last: one that has it is whole
 
     def _tell_best(self, best: Trial) -> None:
-        def tell() -> Any:
+        def log_best() -> Any:
             client, run = client_of(self.tracking.uri), self.tracking.parent
             value = best.best(self.objective)
             assert value is not None
             client.log_metric(run, f"best_{self.objective.metric}", value)
             client.set_tag(run, "best_trial", str(best.number))
 
-        waited(self.tracking.uri, tell)
+        waited(self.tracking.uri, log_best)

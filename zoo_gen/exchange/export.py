@@ -170,14 +170,14 @@ def torch_shapes(zoo: ZooReader) -> dict[str, tuple[int, ...]]:
     Raises:
         ZooError: tensors that are not weights and biases of numbered layers.
     """
-    told = zoo.description["space"].get("shapes", zoo.space.shapes)
+    shapes = zoo.description["space"].get("shapes", zoo.space.shapes)
     found = {}
     for name in zoo.space.names:
         layer = re.fullmatch(r"([Wb])(\d+)", name)
         if layer is None:
             raise ZooError(f"{zoo.url}: tensor {name} is no weight or bias of a numbered layer")
         leaf = "weight" if layer[1] == "W" else "bias"
-        found[f"{2 * (int(layer[2]) - 1)}.{leaf}"] = tuple(told[name])
+        found[f"{2 * (int(layer[2]) - 1)}.{leaf}"] = tuple(shapes[name])
     return found
 
 

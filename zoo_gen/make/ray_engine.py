@@ -133,7 +133,7 @@ class RayEngine:
 @ray.remote(num_cpus=1, max_retries=RETRIES)
 def _fit_shard(job: ShardJob, shard: int, meter: Any) -> ShardDone:
     with forwarded(meter):
-        return fit_shard(job, shard, lambda n: meter.tell.remote(("fitted", shard), n))
+        return fit_shard(job, shard, lambda n: meter.report.remote(("fitted", shard), n))
 
 
 def _gpu_share(job: ShardJob) -> float:
@@ -151,7 +151,7 @@ class Meter:
     def __init__(self) -> None:
         self.values: dict[Any, Any] = {}
 
-    def tell(self, key: Any, value: Any) -> None:
+    def report(self, key: Any, value: Any) -> None:
         self.values[key] = value
 
     def forget(self, key: Any) -> None:
@@ -178,7 +178,7 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # under its own text: what every worker logs is logged once
-        self.meter.tell.remote(("said", record.getMessage()), record.getMessage())
+        self.meter.report.remote(("said", record.getMessage()), record.getMessage())
 
 
 def repeat(known: dict[Any, Any], logged: set[Any]) -> None:

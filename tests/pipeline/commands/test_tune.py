@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline.config.config import load, load_search
-from pipeline.environment import Workplace
+from pipeline.environment import Environment
 from pipeline.search import Search
 from pipeline.views.search import title, write
 from training.search.settings import Objective
@@ -28,7 +28,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 def searched(tiny: Path, root: Path, *changes: str) -> Search:
     plain, space = load_search(str(tiny), (*RANGES, *changes))
-    return Search(plain, space, Workplace(Store(str(root))))
+    return Search(plain, space, Environment(Store(str(root))))
 
 
 def records(root: Path) -> list[Trial]:

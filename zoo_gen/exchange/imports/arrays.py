@@ -41,7 +41,7 @@ class Rows:
         tensors: name and shape of each tensor in the source.
         style: whose kernels they are.
         fetch: rows of the listing -> name -> ``[k, *shape]``.
-        by_name: whether names tell the order of layers, rather than places in the source.
+        by_name: whether names give the order of layers, rather than places in the source.
         reading: always everything.
         skipped: always 0: a row cannot be bad alone.
         notes: always empty.

@@ -42,7 +42,7 @@ PIECE = re.compile(r"-\d{5}-of-\d{5}\.")  # of a network in several files
 
 @dataclass
 class _Row:
-    """A network, as its place and name tell."""
+    """A network, as its path describes it."""
 
     file: str
     signal: int
@@ -283,8 +283,8 @@ def _parts(name: str) -> list[str]:
 
 def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
     """File -> split, of a *splits.json with paths that were right on its author's machine."""
-    told = [name for name in names if name.rsplit("/", 1)[-1].endswith("splits.json")]
-    places = [src / name for name in sorted(told, key=lambda n: (n.count("/"), n))]
+    listings = [name for name in names if name.rsplit("/", 1)[-1].endswith("splits.json")]
+    places = [src / name for name in sorted(listings, key=lambda n: (n.count("/"), n))]
     if not places:
         return {}
     try:
@@ -306,7 +306,7 @@ def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
     lost = [path for path, _ in pairs if not _match(path, ends)]
     if lost:
         raise SourceError(
-            f"{places[0]} names {len(lost)} of {len(pairs)} files that are not there or not told "
+            f"{places[0]} names {len(lost)} of {len(pairs)} files that are missing or ambiguous "
             f"apart (first: {lost[0]})"
         )
     if len(found) < len(pairs):

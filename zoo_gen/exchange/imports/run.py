@@ -198,7 +198,7 @@ class Import:
             description = read_description(self.store, self.folder)
             if description.get("hash8") != self.hash8 or description.get("recipe") != recipe:
                 raise ZooError(
-                    f"{self.store.url(path)} tells of another zoo (hash "
+                    f"{self.store.url(path)} describes another zoo (hash "
                     f"{description.get('hash8')}, this import is {self.hash8}); move that folder "
                     "away or choose another --name"
                 )

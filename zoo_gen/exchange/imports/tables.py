@@ -1,4 +1,4 @@
-"""Tables beside networks: what a CSV tells of each file or row."""
+"""Tables beside networks: what a CSV says about each file or row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RESERVED = ("member", "theta")  # of the zoo, not of a source
 
 
 def read_table(path: Path, src: Path, files: list[str]) -> tuple[Columns, list[Path]]:
-    """What a CSV tells of these files: columns in their order, masked where it tells nothing.
+    """What a CSV says about these files: columns in their order, masked where it has no value.
 
     Args:
         path: of the CSV; its column ``file`` (or the first) holds paths below ``src``, or names or
-            stems of files where these tell files apart.
+            stems of files where these are unique.
         src: the folder.
         files: below it.
 

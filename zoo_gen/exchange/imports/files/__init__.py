@@ -10,8 +10,12 @@ from typing import Any
 
 from zoo_gen.exchange.imports.files.array_files import read_msgpack, read_npz, read_safetensors
 from zoo_gen.exchange.imports.files.keras_files import read_keras
-from zoo_gen.exchange.imports.files.state import State, find_state, weights_of, without
-from zoo_gen.exchange.imports.files.stored import BadFile, Stored, check_size
+from zoo_gen.exchange.imports.files.state import State as State
+from zoo_gen.exchange.imports.files.state import find_state, without
+from zoo_gen.exchange.imports.files.state import weights_of as weights_of
+from zoo_gen.exchange.imports.files.stored import BadFile as BadFile
+from zoo_gen.exchange.imports.files.stored import Stored as Stored
+from zoo_gen.exchange.imports.files.stored import check_size
 from zoo_gen.exchange.imports.files.torch_files import read_archive, read_bare
 
 ENDINGS = (
@@ -20,18 +24,6 @@ ENDINGS = (
 )
 INDEX = ".index.json"  # of a network in several files, as Hugging Face saves large ones
 MOST_LISTING = 16 << 20  # bytes of such an index
-
-__all__ = [
-    "ENDINGS",
-    "INDEX",
-    "BadFile",
-    "Reading",
-    "State",
-    "Stored",
-    "by_ending",
-    "read_state",
-    "weights_of",
-]
 
 
 @dataclass(frozen=True)

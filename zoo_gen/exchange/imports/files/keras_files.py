@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from zoo_gen.exchange.imports.files.stored import BadFile, Stored
+from zoo_gen.exchange.imports.files.stored import BadFile, Stored, check_size
 
+PATIENCE = 10  # seconds for a file of a network, which takes milliseconds
 LAYERS = re.compile(r"(dense|conv[123]d)(_\d+)?$")  # those whose kernels `layers` can turn
 VARIABLES = re.compile(r"(?P<layer>.+)/vars/(?P<index>\d+)$")
 TRAINING = re.compile(r"(^|/)(optimizer(_weights)?|seed_generator|metrics|compile_metrics)(/|$)")
@@ -26,6 +29,34 @@ def read_keras(path: Path) -> tuple[dict[str, Any], bool]:
     Raises:
         BadFile: it is no such file, refers to other files, or has layers of other kinds.
     """
+    _rehearse(path)
+    return _parsed(path)
+
+
+def _rehearse(path: Path) -> None:
+    """Read all of a file in a child process: the HDF5 library can hang or crash on damaged ones.
+
+    Raises:
+        BadFile: it does not come to an end, or takes the process down.
+    """
+    if not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if not child:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(PATIENCE)
+            found = list(_parsed(path)[0].values())
+            check_size(found, path.stat().st_size)
+            for stored in found:
+                stored.read()
+        finally:
+            os._exit(0)  # what it raised, the parent raises too
+    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        raise BadFile("it cannot be read (damaged HDF5: its library hangs or crashes on it)")
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], bool]:
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
