@@ -13,11 +13,14 @@ from zoo_gen import ModelError, Store, ZooError, ZooReader, open_zoo
 if TYPE_CHECKING:
     from training.model_file import TrainedModel
 
+ZOO_FOLDER = re.compile(r"-[0-9a-f]{8}$")
 FOLDER = re.compile(r"((.+)-seed\d+)-[0-9a-f]{8}")
 
 
 def find_zoo(store: Store, name: str) -> ZooReader:
     """A zoo by its folder (local or S3), or by its name or the start of it below the root.
+
+    A zoo of exactly this name is found although the names of others begin so.
 
     Raises:
         ZooError: there is none, or several; names those that exist.
@@ -25,7 +28,11 @@ def find_zoo(store: Store, name: str) -> ZooReader:
     if "://" in name or (Path(name) / "zoo.json").is_file():
         return open_zoo(name)
     known = store.names("zoos")
-    found = [zoo for zoo in known if zoo == name] or [z for z in known if z.startswith(name)]
+    found = (
+        [zoo for zoo in known if zoo == name]
+        or [zoo for zoo in known if ZOO_FOLDER.sub("", zoo) == name]
+        or [zoo for zoo in known if zoo.startswith(name)]
+    )
     if len(found) == 1:
         return ZooReader(store, f"zoos/{found[0]}")
     if found:

@@ -82,7 +82,12 @@ def known(model: TrainedModel, columns: Columns) -> npt.NDArray[np.bool_]:
     right = np.ones(len(columns["member"]), bool)
     for name in model.task.needs:
         values = columns.get(name)
-        right &= values is not None and values.dtype.kind in "iuf" and np.isfinite(values)
+        if values is None:
+            return np.zeros_like(right)
+        if values.dtype.kind in "iuf":
+            right &= np.isfinite(values)
+        else:
+            right &= np.isin(values, model.output.names)  # a class by its name
     return right
 
 
@@ -93,7 +98,9 @@ def scores(model: TrainedModel, columns: Columns) -> dict[str, dict[str, float]]
         if not (mine := (columns["split"] == split) & right).any():
             continue
         if model.output.kind == "logits":
-            hits = columns["prediction"][mine] == columns[model.task.needs[0]][mine]
+            predicted, true = columns["prediction"][mine], columns[model.task.needs[0]][mine]
+            by_name = true.dtype.kind not in "iuf"
+            hits = (np.array(model.output.names)[predicted] if by_name else predicted) == true
             found[split] = {"accuracy": float(hits.mean())}
         elif model.output.kind == "values":
             names = model.output.names

@@ -14,6 +14,7 @@ from pipeline.commands.shell_names import model_names, zoo_names
 if TYPE_CHECKING:
     from training.model_file import TrainedModel
     from zoo_gen import Store
+    from zoo_gen.exchange.imports import Reading
 
 LIKELIEST = 3  # classes shown for one network
 
@@ -32,9 +33,23 @@ LIKELIEST = 3  # classes shown for one network
     metavar="URI",
     help="The MLflow store (default: MLFLOW_TRACKING_URI, or the root's own).",
 )
+@click.option("--part", metavar="NAME", help="Of a file with several networks: which one.")
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="Tensors of a file to leave out.")
+@click.option(
+    "--order", metavar="A,B,...", help="Layers of a file from input to output, if it has no order."
+)
 @root_option
 @debug_option
-def predict(model: str, networks: str, out: str | None, tracking: str | None, root: str) -> None:
+def predict(
+    model: str,
+    networks: str,
+    out: str | None,
+    tracking: str | None,
+    part: str | None,
+    ignore: tuple[str, ...],
+    order: str | None,
+    root: str,
+) -> None:
     """Apply a trained MODEL to the networks in INPUT.
 
     MODEL is any model of a report, as CONFIG-MODEL (the champion if it is registered, else the
@@ -51,14 +66,20 @@ def predict(model: str, networks: str, out: str | None, tracking: str | None, ro
     from pipeline.views.output_file import output_file
     from training.own_networks import SUFFIXES
     from training.predictions import encode
-    from zoo_gen import Store
+    from zoo_gen import ConfigError, Store
+    from zoo_gen.exchange.imports import Reading
 
+    if (part or ignore or order) and not networks.endswith(SUFFIXES):
+        raise ConfigError(
+            f"--part, --ignore and --order choose in a file of one network; {networks} is a zoo"
+        )
     store = Store(root)
     target = output_file("--out", out, "predictions.parquet") if out else None
     found, origin = find_model(store, model, tracking)
     click.echo(f"model        {origin}")
     if networks.endswith(SUFFIXES):
-        columns = _of_file(found, Path(networks))
+        reading = Reading(part, ignore, tuple(order.split(",")) if order else None)
+        columns = _of_file(found, Path(networks), reading)
         about = {"network": networks}
     else:
         columns, about = _of_zoo(found, store, networks)
@@ -98,7 +119,7 @@ def _of_zoo(model: TrainedModel, store: Store, name: str) -> tuple[dict[str, Any
     return columns, {"zoo": folder, "url": zoo.url}
 
 
-def _of_file(model: TrainedModel, file: Path) -> dict[str, Any]:
+def _of_file(model: TrainedModel, file: Path, reading: Reading) -> dict[str, Any]:
     """Predictions of one network as a row; prints them."""
     import numpy as np
 
@@ -106,14 +127,14 @@ def _of_file(model: TrainedModel, file: Path) -> dict[str, Any]:
     from training.own_networks import read_network
     from training.predictions import answers
 
-    space, theta = read_network(file)
+    space, theta = read_network(file, reading)
     model.require(space, str(file))
     columns = answers(model.output, model.predict(theta))
     click.echo(f"network      {file}, {space}")
     if model.output.kind == "logits":
         shares = columns["probabilities"][0]
         for i in np.argsort(-shares)[:LIKELIEST]:
-            click.echo(f"class {i:<7}{shares[i]:.1%}")
+            click.echo(f"class {model.output.names[i]:<7}{shares[i]:.1%}")
     elif model.output.kind == "values":
         for name in model.output.names:
             click.echo(f"{name:<12} {number(float(columns[f'predicted_{name}'][0]))}")

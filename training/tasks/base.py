@@ -37,10 +37,12 @@ class Targets:
         values: a row per network: int64 ``[n]`` of classes, float32 ``[n, k]`` of numbers, or
             whatever else the task's own loss takes.
         classes: one more than the greatest, 0 for a task without classes.
+        names: of the classes, where the column holds text.
     """
 
     values: Tensor
     classes: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,14 @@ class TaskData(WeightData):
         task: what is learned.
         target: a row per network: classes int64 ``[n]``, numbers ``[n, k]``.
         classes: one more than the greatest class (not all need occur); 0 for a task without.
+        class_names: of the classes, where the column holds text.
         context: what the task takes beside, such as images; see `Task.context`.
     """
 
     task: Task
     target: Tensor
     classes: int = 0
+    class_names: tuple[str, ...] = ()
     context: Any = None
 
     @classmethod

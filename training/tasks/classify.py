@@ -21,7 +21,7 @@ class Classify(Task):
     """Predict a class by cross-entropy (Navon et al. 2023, section 7.2).
 
     Attributes:
-        column: whole numbers from 0.
+        column: whole numbers from 0, or text, whose values in alphabetical order are the classes.
     """
 
     kind: Literal["classify"] = "classify"
@@ -44,13 +44,14 @@ class Classify(Task):
 
     def targets(self, where: str, columns: Columns, rows: dict[str, Tensor]) -> Targets:
         """Classes, int64 ``[n]``."""
-        target = whole_numbers(where, self.column, columns)
+        target, names = class_numbers(where, self.column, columns)
         known = classes_of(where, target[rows["train"]])
         if strangers := sorted(set(target.tolist()) - set(known.tolist())):
+            missing = [names[k] for k in strangers] if names else strangers
             raise TrainingError(
-                f"{where}: the training split has no network of class {strangers}; use more signals"
+                f"{where}: the training split has no network of class {missing}; use more signals"
             )
-        return Targets(target, int(target.max()) + 1)
+        return Targets(target, int(target.max()) + 1, names)
 
     def build(self, network: Network, data: TaskData) -> nn.Module:
         """The network, if those of ``train_on`` are of several classes, as `targets` requires."""
@@ -60,7 +61,7 @@ class Classify(Task):
     def output(self, data: TaskData) -> Output:
         """A logit for each number up to the greatest class; one that is no class has no name."""
         known = set(torch.unique(data.target).tolist())
-        names = (str(k) if k in known else "" for k in range(data.classes))
+        names = data.class_names or (str(k) if k in known else "" for k in range(data.classes))
         return Output("logits", data.classes, tuple(names))
 
     def loss(self, model: nn.Module, data: TaskData, *batch: Tensor) -> Tensor:
@@ -92,6 +93,21 @@ def classes_of(where: str, target: Tensor) -> Tensor:
             "more networks, or a source of several classes"
         )
     return cast(Tensor, known)
+
+
+def class_numbers(where: str, column: str, columns: Columns) -> tuple[Tensor, tuple[str, ...]]:
+    """A column of classes, int64 ``[n]``, and their names where it holds text.
+
+    Raises:
+        TrainingError: it is unknown for some networks, or holds numbers that are no classes.
+    """
+    values = np.asarray(columns[column])
+    if values.dtype.kind in "iufb":
+        return whole_numbers(where, column, columns), ()
+    if any(not isinstance(value, str) or not value for value in values):
+        raise TrainingError(f"{where}: column {column!r} is unknown for some networks")
+    names, numbers = np.unique(values.astype(str), return_inverse=True)
+    return torch.from_numpy(numbers.astype(np.int64)), tuple(names.tolist())
 
 
 def whole_numbers(where: str, column: str, columns: Columns) -> Tensor:

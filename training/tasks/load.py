@@ -35,6 +35,7 @@ def load(zoo: ZooReader, task: Task | None = None, source: Source | None = None)
         task=task,
         target=targets.values,
         classes=targets.classes,
+        class_names=targets.names,
         context=task.context(zoo, columns, source),
     )
 

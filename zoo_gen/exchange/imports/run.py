@@ -130,7 +130,7 @@ class Import:
             ZooError: the folder holds another zoo.
             StorageError: the root cannot be written.
         """
-        description = self._describe()
+        description, written = self._describe()
         self.store.sweep(f"{self.folder}/shards")
         there = set(self.store.names(f"{self.folder}/shards"))
         missing = [i for i in range(description["shards"]) if shard_name(i) not in there]
@@ -143,6 +143,10 @@ class Import:
         for shard in missing:
             columns = self._columns(shard, lambda n, b=done.read: progress(present + b + n))  # type: ignore[misc]
             data = shards.encode(columns, description)
+            if not written:  # not before a shard: an import that fails leaves no zoo behind
+                text = json.dumps(description, indent=2).encode()
+                self.store.publish(f"{self.folder}/zoo.json", text)
+                written = True
             self.store.publish(f"{self.folder}/shards/{shard_name(shard)}", data)
             done.read += len(columns["member"])
             done.diverged += int((columns["status"] != "ok").sum())
@@ -191,8 +195,8 @@ class Import:
             **{n: x for n, x in own.items() if n not in shards.CONTRACT | {"theta"}},
         }
 
-    def _describe(self) -> dict[str, Any]:
-        """The content of ``zoo.json``: as it stands, or written now."""
+    def _describe(self) -> tuple[dict[str, Any], bool]:
+        """The content of ``zoo.json``, and whether it exists already."""
         path, recipe = f"{self.folder}/zoo.json", self.recipe
         if self.store.exists(path):
             description = read_description(self.store, self.folder)
@@ -202,7 +206,7 @@ class Import:
                     f"{description.get('hash8')}, this import is {self.hash8}); move that folder "
                     "away or choose another --name"
                 )
-            return description
+            return description, True
         layout = self.source.layout
         description = {
             "format": FORMAT,
@@ -221,8 +225,7 @@ class Import:
                 "numpy": np.__version__,
             },
         }
-        self.store.publish(path, json.dumps(description, indent=2).encode())
-        return description
+        return description, False
 
 
 def _typed(

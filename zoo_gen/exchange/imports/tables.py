@@ -32,6 +32,7 @@ def read_table(path: Path, src: Path, files: list[str]) -> tuple[Columns, list[P
     """
     frame = read_csv(path)
     key = "file" if "file" in frame else str(frame.columns[0])
+    frame = read_csv(path, text=key)  # 007 is a name, not a number
     places: dict[str, int | None] = {}
     for i, file in enumerate(files):
         own = Path(file)
@@ -51,14 +52,15 @@ def read_table(path: Path, src: Path, files: list[str]) -> tuple[Columns, list[P
     return columns_of(frame.drop(columns=key), rows), [path]
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV, packed or not, with nullable types.
+def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
+    """A CSV, packed or not, with nullable types; one column of it may be read as text.
 
     Raises:
         SourceError: it is missing or no CSV.
     """
     try:
-        return pd.read_csv(path, dtype_backend="numpy_nullable")
+        types = {text: "string"} if text else None
+        return pd.read_csv(path, dtype=types, dtype_backend="numpy_nullable")
     except (OSError, ValueError, EOFError) as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error
         raise SourceError(f"{path}: it cannot be read as CSV ({reason})") from error
