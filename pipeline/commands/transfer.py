@@ -154,7 +154,7 @@ def export_zoo(zoo: str, dst: Path, kind: str | None, layout: str | None, root: 
     dwszoo export digits digits.safetensors --format safetensors
     dwszoo export mnist DWSNets/dataset --layout dwsnets
     dwszoo export mnist nfn/experiments/data/siren_mnist_wts --layout nfn
-    dwszoo export mnist neural-graphs/experiments/inr_classification/dataset --layout neural-graphs
+    dwszoo export mnist DIR --layout neural-graphs
     dwszoo export mnist scalegmn/data --layout scalegmn
 
     Formats keep weights bit for bit; pth keeps all columns in labels.csv, safetensors all but text,

@@ -132,7 +132,7 @@ def test_every_step_finds_on_s3_what_is_done(done: Place) -> None:
     done.dwszoo("train", done.config, "--root", ROOT)
     assert "models: all 1 are trained" in done.said[-1]
     zoo = next(path for path in before if path.endswith("zoo.json")).removesuffix("/zoo.json")
-    assert "all 3 shards are whole" in done.dwszoo("inspect", f"{ROOT}/{zoo}", "--verify")
+    assert "all 3 shards are intact" in done.dwszoo("inspect", f"{ROOT}/{zoo}", "--verify")
 
 
 FAILURES: dict[str, tuple[list[str], dict[str, str], str]] = {

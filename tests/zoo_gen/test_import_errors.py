@@ -279,7 +279,7 @@ def everything(src: Path) -> None:
 
 LOSS = [
     ("dwsnets-mnist", everything, "there are no files such as mnist_png_training_7_123"),
-    ("dwsnets-fashion", lose_a_listed_file, "names 1 of 24 files that are not there"),
+    ("dwsnets-fashion", lose_a_listed_file, "names 1 of 24 files that are missing or ambiguous"),
     ("dwsnets-fashion", lose_the_splits, r"there is no splits\.json"),
     ("dwsnets-fashion", lose_a_label, r"model_3\.pth: it has no number 'label'"),
     ("dwsnets-sine", lose_coefficients, r"model_3\.pth: coef has 0 values"),

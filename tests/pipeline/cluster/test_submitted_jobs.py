@@ -185,7 +185,7 @@ def test_leaving_a_job_coming_back_and_stopping_it(head: Head, small: Path, tmp_
 
     code, _, err = head.run("--attach", f"{id}x")
     assert code == 1
-    assert f"has none of this id; did you mean {id}" in err
+    assert f"did you mean {id}" in err
     assert head.run("--stop", id)[:2] == (
         0,
         f"job {id} ended; the same submit continues its work: STOPPED\n",

@@ -75,7 +75,7 @@ def source(tmp_path: Path) -> Path:
 def test_splits_name_no_file_outside_the_source(path: str, source: Path) -> None:
     told = {"train": [path.format(source.parent)], "val": ["a.pth"], "test": ["b.pth"]}
     (source / "splits.json").write_text(json.dumps(told))
-    with pytest.raises(SourceError, match="names 1 of 3 files that are not there"):
+    with pytest.raises(SourceError, match="names 1 of 3 files that are missing or ambiguous"):
         open_source("dwsnets-fashion", source)
 
 

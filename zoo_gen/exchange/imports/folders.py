@@ -307,7 +307,7 @@ def _own_splits(src: Path, names: list[str]) -> dict[str, str]:
     if lost:
         raise SourceError(
             f"{places[0]} names {len(lost)} of {len(pairs)} files that are missing or ambiguous "
-            f"apart (first: {lost[0]})"
+            f"(first: {lost[0]})"
         )
     if len(found) < len(pairs):
         raise SourceError(f"{places[0]} names {len(pairs) - len(found)} files more than once")
