@@ -188,7 +188,7 @@ def test_leaving_a_job_coming_back_and_stopping_it(head: Head, small: Path, tmp_
     assert f"did you mean {id}" in err
     assert head.run("--stop", id)[:2] == (
         0,
-        f"job {id} ended; the same submit continues its work: STOPPED\n",
+        f"job {id} ended; the same submit continues it: STOPPED\n",
     )
     out, err = again.communicate(timeout=60)
     assert again.returncode == 1

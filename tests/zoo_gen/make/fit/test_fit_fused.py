@@ -142,10 +142,11 @@ def test_without_a_gpu_the_fused_fit_is_replaced_and_says_so(
 
 
 def test_tasks_ask_for_a_gpu_where_the_zoo_is_worth_it() -> None:
-    assert wants_gpu("auto", MNIST, 10_000, 784)
-    assert not wants_gpu("auto", MNIST, 100, 784)
-    assert not wants_gpu("compiled", MNIST, 10_000, 784)
-    assert wants_gpu("fused", MNIST, 1, 784)
+    large, small = (MNIST.gpu_operations(members, 784) for members in (10_000, 100))
+    assert wants_gpu("auto", large)
+    assert not wants_gpu("auto", small)
+    assert not wants_gpu("compiled", large)
+    assert wants_gpu("fused", small)
 
 
 def test_where_the_gpu_s_memory_is_full_the_members_are_halved_and_all_fitted(
