@@ -15,6 +15,7 @@ from torch.nn.utils import parameters_to_vector
 from dws import WeightSpace
 from training.own_networks import read_network
 from zoo_gen import SourceError
+from zoo_gen.exchange.imports import Reading
 
 
 class Own(nn.Module):
@@ -98,3 +99,34 @@ def test_a_file_that_is_none_is_told(content: bytes, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.pth: there is no such file"):
         read_network(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("part", "widths"), [("critic", [4, 8, 1]), ("target.critic", [4, 6, 1]), ("actor", [4, 8, 4])]
+)
+def test_a_part_of_names_is_the_network_of_exactly_that_place(
+    part: str, widths: list[int], tmp_path: Path
+) -> None:
+    file = actor_and_critics(tmp_path)
+    assert list(read_network(file, Reading(part))[0].widths) == widths
+
+
+def test_a_part_that_is_in_several_places_is_refused(tmp_path: Path) -> None:
+    """Layers 0 and 2 of the actor and of a critic would chain."""
+    with pytest.raises(SourceError, match=r"'0' in several places: actor\.0, critic\.0, target"):
+        read_network(actor_and_critics(tmp_path), Reading("0"))
+
+
+def actor_and_critics(folder: Path) -> Path:
+    """An actor, a critic and its target in one state dict."""
+    nets = nn.ModuleDict(
+        {
+            "actor": nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4)),
+            "critic": nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)),
+            "target": nn.ModuleDict(
+                {"critic": nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))}
+            ),
+        }
+    )
+    torch.save(nets.state_dict(), folder / "nets.pth")
+    return folder / "nets.pth"

@@ -212,7 +212,7 @@ outcomes: Counter[str] = Counter()
     suppress_health_check=list(HealthCheck),
 )
 @given(data=st.data())
-def test_a_changed_file_is_read_or_refused_and_never_another_network(
+def test_a_changed_file_is_read_or_refused_and_an_archive_only_as_it_was(
     originals: list[tuple[str, bytes]],
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,

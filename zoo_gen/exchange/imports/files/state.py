@@ -222,12 +222,17 @@ def _flattened(node: dict[Any, Any], joint: str) -> dict[str, Stored]:
 
 
 def _named_part(tensors: dict[str, Stored], part: str) -> dict[str, Stored]:
-    inside = re.compile(rf"(^|[./]){re.escape(part)}[./]")
-    found = {name: x for name, x in tensors.items() if inside.search(name)}
-    if not found:
+    """The tensors below one part of their names: at their beginning, or in one other place."""
+    inside = re.compile(rf"((?:^|.*?[./]){re.escape(part)})[./]")
+    places = {name: match[1] for name in tensors if (match := inside.match(name))}
+    if not places:
         firsts = dict.fromkeys(re.split(r"[./]", name)[0] for name in tensors)
         raise BadFile(f"it has no part {part!r}; its tensors are those of {_listed(firsts)}")
-    return found
+    several = dict.fromkeys(places.values())
+    if len(several) > 1 and part not in several:
+        raise BadFile(f"it has the part {part!r} in several places: {_listed(several)}; name one")
+    chosen = part if part in several else next(iter(several))
+    return {name: tensors[name] for name, place in places.items() if place == chosen}
 
 
 def _unwrapped(tensors: dict[str, Stored]) -> dict[str, Stored]:
