@@ -259,3 +259,21 @@ def test_noise_is_refused(content: bytes, ending: str, tmp_path_factory: Any) ->
         with suppress(BadFile):
             read_file(file)
             raise AssertionError("noise was read as a network")
+
+
+@pytest.mark.parametrize("damage", ["compressed data", "a password"])
+def test_an_archive_that_cannot_be_unpacked_is_refused(damage: str, tmp_path: Path) -> None:
+    """zlib and zipfile have errors of their own for these, which are no `BadZipFile`."""
+    file, name = tmp_path / "net.npz", "0.weight.npy"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(range(256)))
+    content = bytearray(file.read_bytes())
+    if damage == "a password":
+        content[6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    else:
+        at = 30 + len(name)
+        content[at : at + 4] = b"\xff" * 4
+    file.write_bytes(content)
+    with pytest.raises(BadFile, match="cannot be read"):
+        read_file(file)

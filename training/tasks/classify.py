@@ -105,7 +105,10 @@ def class_numbers(where: str, column: str, columns: Columns) -> tuple[Tensor, tu
     if values.dtype.kind in "iufb":
         return whole_numbers(where, column, columns), ()
     if any(not isinstance(value, str) or not value for value in values):
-        raise TrainingError(f"{where}: column {column!r} is unknown for some networks")
+        raise TrainingError(
+            f"{where}: column {column!r} is unknown for some networks; give each of them a class, "
+            "or leave them out"
+        )
     names, numbers = np.unique(values.astype(str), return_inverse=True)
     return torch.from_numpy(numbers.astype(np.int64)), tuple(names.tolist())
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from zoo_gen.errors import SourceError
 from zoo_gen.exchange.imports.files import BadFile, Reading, State, Stored, read_state, weights_of
+from zoo_gen.exchange.imports.files.stored import bad_file_for_any_error
 from zoo_gen.exchange.imports.layers import Layout, Shape, layout_of
 from zoo_gen.exchange.imports.listing import Listing, masked
 from zoo_gen.recipe.forward_pass import UNKNOWN, ForwardPass
@@ -49,7 +50,8 @@ class FileNetwork:
         Raises:
             BadFile: they cannot be read.
         """
-        arrays = {name: x.read().astype(np.float32)[None] for name, x in self.weights.items()}
+        with bad_file_for_any_error():
+            arrays = {name: x.read().astype(np.float32)[None] for name, x in self.weights.items()}
         theta: npt.NDArray[np.float32] = self.layout.theta(arrays)[0]
         return theta
 

@@ -15,7 +15,7 @@ from zoo_gen.exchange.imports.files.state import find_state, without
 from zoo_gen.exchange.imports.files.state import weights_of as weights_of
 from zoo_gen.exchange.imports.files.stored import BadFile as BadFile
 from zoo_gen.exchange.imports.files.stored import Stored as Stored
-from zoo_gen.exchange.imports.files.stored import check_size
+from zoo_gen.exchange.imports.files.stored import bad_file_for_any_error, check_size
 from zoo_gen.exchange.imports.files.torch_files import read_archive, read_bare
 
 ENDINGS = (
@@ -54,11 +54,9 @@ def read_state(path: Path, reading: Reading = Reading()) -> State:
     Raises:
         BadFile: it holds no network, several, or more than tensors and plain values.
     """
-    try:
+    with bad_file_for_any_error():
         state = _found(path, reading.part)
         check_size(list(state.tensors.values()), _size(path))
-    except (OSError, RecursionError, MemoryError) as error:
-        raise BadFile(f"it cannot be read ({type(error).__name__})") from error
     return without(state, reading.ignore)
 
 

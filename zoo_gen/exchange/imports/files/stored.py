@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -23,6 +24,23 @@ INTEGERS = frozenset({"bool", "int8", "uint8", "int16", "uint16", "int32", "uint
 
 class BadFile(Exception):
     """A file that cannot be imported; says why."""
+
+
+@contextmanager
+def bad_file_for_any_error() -> Iterator[None]:
+    """What a parser raises on a broken or hostile file is not listed anywhere: all of it counts.
+
+    Raises:
+        BadFile: the block raised an exception; ``--debug`` shows which.
+    """
+    try:
+        yield
+    except BadFile:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[0][:200] if lines else type(error).__name__
+        raise BadFile(f"it cannot be read ({reason})") from error
 
 
 @dataclass(frozen=True, slots=True)
