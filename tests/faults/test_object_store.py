@@ -81,7 +81,7 @@ def test_a_store_killed_in_the_middle_of_an_upload_and_started_again(
     use(swift.port, monkeypatch, user=USER, key=KEY)
     assert shards(Store("s3://zoo/killed")) == undisturbed
     tell(
-        "SIGKILL of the S3 server in an upload, back once the person has been told",
+        "SIGKILL of the S3 server in an upload, back after the first warning",
         tmp_path / "traces",
         at[0],
         at[-1],
